@@ -1,0 +1,67 @@
+# `make demo` and `make test` need Python >= 3.11 and nothing else: everything is installed into .venv.
+PYTHON ?= python3
+CONSTRAINTS ?= constraints.txt
+ARGS ?=
+
+BIN := .venv/bin
+# Byte code is compiled on first import: compiling all of it here would double the time.
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --no-compile $(CONSTRAINTS:%=--constraint %)
+INSTALL = $(PIP_INSTALL) $(CONSTRAINTS:%=--build-constraint %)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test bench lint format dev clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: .venv/.core ## fit a pose to a rendered observation; pictures in demo_out/
+	$(BIN)/sldiff-jax demo $(ARGS)
+
+test: .venv/.test ## run the tests; some of them: make test ARGS="-k camera"
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: .venv/.test ## run the benchmarks
+	$(BIN)/python -m pytest benchmarks $(ARGS)
+
+lint: .venv/.test .venv/.lint ## ruff, pyright and the import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports --no-cache
+
+format: .venv/.lint ## apply ruff's fixes and its format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+dev: .venv/.dev ## everything for development, and the git hooks
+	$(BIN)/pre-commit install
+
+clean: ## remove .venv, caches, build products and demo_out/
+	rm -rf .venv build dist demo_out .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each stamp is renewed when what it was installed from changes. --group and --build-constraint need a newer pip than
+# the one that Python 3.11 brings.
+.venv/.pip: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sldiff-jax needs Python >= 3.11 and this is " \
+		+ sys.version.split()[0] + ". Name another: make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP_INSTALL) --upgrade 'pip>=25.3'
+	@touch $@
+
+.venv/.core: .venv/.pip pyproject.toml
+	$(INSTALL) --editable '.[viz]'
+	@touch $@
+
+.venv/.test: .venv/.core
+	$(INSTALL) --editable '.[viz,torch]' --group test
+	@touch $@
+
+.venv/.lint: .venv/.pip pyproject.toml
+	$(INSTALL) --group lint
+	@touch $@
+
+.venv/.dev: .venv/.test .venv/.lint
+	$(INSTALL) --group dev
+	@touch $@
