@@ -1,0 +1,34 @@
+"""Homogeneous 4x4 transforms: checked construction and rigid inverse."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+
+from ._typing import Transform
+
+
+def as_floating(value: ArrayLike, name: str, shape: tuple[int | None, ...]) -> Float[Array, "..."]:
+    """`value` as a floating array of the given shape (None: any size), or a ValueError that names it."""
+    array = jnp.asarray(value)
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise ValueError(f"{name} must be real, got dtype {array.dtype}.")
+    floating = array.dtype if jnp.issubdtype(array.dtype, jnp.floating) else jnp.result_type(float)
+    array = jnp.asarray(array, dtype=floating)  # a stated dtype also drops JAX's weak type
+    expected = ", ".join("any" if side is None else str(side) for side in shape)
+    if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape)):
+        raise ValueError(f"{name} must have shape ({expected}), got {array.shape}. For a batch, use jax.vmap.")
+    return array
+
+
+def inverse_transform(T_a_b: Transform) -> Transform:
+    """Inverse ``T_b_a`` of a rigid (4, 4) transform ``T_a_b``: rotation transposed, translation rotated back."""
+    R_b_a = T_a_b[:3, :3].T
+    t_b_a = -R_b_a @ T_a_b[:3, 3]
+    return jnp.concatenate([jnp.concatenate([R_b_a, t_b_a[:, None]], axis=1), T_a_b[3:]], axis=0)
+
+
+def is_concrete(*arrays: ArrayLike) -> bool:
+    """Whether the values of all arrays can be looked at now (no tracer among them)."""
+    return not any(isinstance(array, jax.core.Tracer) for array in arrays)
