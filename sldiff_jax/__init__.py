@@ -1,8 +1,17 @@
 """Differentiable rendering for 6-DoF object poses in JAX."""
 
 from ._camera import Camera as Camera
+from ._check_grad import GradCheck as GradCheck
+from ._check_grad import check_grad as check_grad
 from ._image_space import compute_image_space_gradients as compute_image_space_gradients
 from ._image_space import dilate_silhouettes as dilate_silhouettes
+from ._losses import Loss as Loss
+from ._losses import default_loss as default_loss
+from ._losses import depth_loss as depth_loss
+from ._losses import photometric_loss as photometric_loss
+from ._losses import silhouette_loss as silhouette_loss
+from ._losses import zncc_loss as zncc_loss
+from ._observation import Observation as Observation
 from ._pose_gradients import backpropagate_gradient_to_poses as backpropagate_gradient_to_poses
 from ._pose_gradients import image_change as image_change
 from ._pose_gradients import pose_gradient_maps as pose_gradient_maps
@@ -12,5 +21,13 @@ from ._poses import apply_pose_delta as apply_pose_delta
 from ._poses import nearest_rotation as nearest_rotation
 from ._poses import se3_exp as se3_exp
 from ._poses import se3_log as se3_log
+from ._refine import Refinement as Refinement
+from ._refine import random_starts as random_starts
+from ._refine import refine_poses as refine_poses
+from ._render import Renderer as Renderer
+from ._render import Rendering as Rendering
+from ._render import render as render
 from ._render_result import RenderResult as RenderResult
 from ._scene import Scene as Scene
+from .mesh_renderer import Mesh as Mesh
+from .mesh_renderer import MeshRenderer as MeshRenderer

@@ -1,9 +1,10 @@
 """The pose accumulator: twelve numbers per object, from which every pose gradient follows.
 
-For a pixel of object k with homogeneous object coordinates x, clip point ``c = M_k x``, ``M_k = T_clip_object[k]``, and
-``s`` the objective's derivative with respect to the pixel's motion in NDC,
-``dL/dc = (s_x / w, s_y / w, 0, -(s_x c_x + s_y c_y) / w^2)``. Summed over the object's pixels, ``A_k = sum dL/dc x^T`` is
-the cotangent of ``M_k``; gradients of object poses, camera pose and intrinsics follow from it by linear algebra.
+A pixel of object k with homogeneous object coordinates x has the clip point ``c = M_k x``, ``M_k = T_clip_object[k]``.
+With ``s`` the objective's derivative with respect to the pixel's motion in NDC,
+``dL/dc = (s_x / w, s_y / w, 0, -(s_x c_x + s_y c_y) / w^2)``. Summed over the object's pixels,
+``A_k = sum dL/dc x^T`` is the cotangent of ``M_k``; gradients of object poses, camera pose and intrinsics follow from
+it by linear algebra.
 
 The code works on planes, (H, W) each: gathering twelve planes and one segment reduction are several times faster on a
 CPU than a gather of (4, 4) matrices per pixel, and cost the same for any number of objects.
@@ -11,15 +12,17 @@ CPU than a gather of (4, 4) matrices per pixel, and cost the same for any number
 
 from __future__ import annotations
 
+import functools
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ._render_result import RenderResult
 from ._scene import MAX_INSTANCE_INDEX, Scene
-from ._typing import ColorImage, PoseDeltas, ScalarImage, Transforms
-
-ObjectRows = Int[Array, "height width"]
+from ._transforms import inverse_transform
+from ._typing import ColorImage, Mask, ObjectRows, PoseDeltas, ScalarImage, Transforms
 
 
 def object_rows(scene: Scene, render_result: RenderResult) -> ObjectRows:
@@ -31,37 +34,47 @@ def object_rows(scene: Scene, render_result: RenderResult) -> ObjectRows:
     return row_of_label.at[label].get(mode="fill", fill_value=objects, wrap_negative_indices=False)
 
 
-def accumulate(
-    scene: Scene,
-    render_result: RenderResult,
-    s_x: ScalarImage,
-    s_y: ScalarImage,
-    s_w: ScalarImage | None = None,
-) -> Transforms:
-    """The cotangent ``A_k`` of every ``T_clip_object[k]``.
+class Pull(NamedTuple):
+    """How an objective pulls at the surface points that the pixels show, or at points behind them.
 
-    Args:
-        scene: the scene that was rendered, N objects.
-        render_result: its buffers.
-        s_x: (H, W) objective per unit of NDC motion along x of the surface that the pixel shows.
+    Attributes:
+        s_x: (H, W), objective per unit of NDC motion along x.
         s_y: the same along y.
-        s_w: optional (H, W) objective per metre of depth (clip w) of the surface that the pixel shows.
+        s_w: (H, W) or 0, objective per metre of depth (clip w).
+        recession: (H, W) or 0, how far in metres of depth the points lie behind those of the pixels, along the line of
+            sight.
+    """
 
-    Returns:
-        (N, 4, 4) float. Row 2 is zero: nothing in an image depends on clip z.
+    s_x: ScalarImage | float
+    s_y: ScalarImage | float
+    s_w: ScalarImage | float = 0.0
+    recession: ScalarImage | float = 0.0
+
+
+def accumulate(scene: Scene, render_result: RenderResult, *pulls: Pull) -> Transforms:
+    """The cotangent ``A_k`` of every ``T_clip_object[k]``: (N, 4, 4) float, for N objects.
+
+    Row 2 is zero: nothing in an image depends on clip z.
     """
     rows = object_rows(scene, render_result)
-    x = render_result.coord_depth
+    x = render_result.coordinates
     c_x, c_y, w, in_front = _clip(_gather_rows(scene.T_clip_object, rows), x)
-    s_x, s_y = jnp.where(in_front, s_x, 0), jnp.where(in_front, s_y, 0)
-    # XLA keeps the results of divisions rather than computing them again for each of the twelve products below.
-    u, v = s_x / w, s_y / w
-    t = -(u * c_x + v * c_y) / w
-    if s_w is not None:
-        t += jnp.where(in_front, s_w, 0)
-    dL_dc = jnp.stack([u, v, t], axis=-1)
-    x = jnp.concatenate([x[..., :3], jnp.ones_like(x[..., :1])], axis=-1)
-    outer = dL_dc[..., :, None] * x[..., None, :]
+
+    def dL_dM(pull: Pull) -> Float[Array, "height width 3 4"]:
+        s_x, s_y, s_w = (jnp.where(in_front, s, 0) for s in (pull.s_x, pull.s_y, pull.s_w))
+        # A point behind x has the same c_x / w and c_y / w, and a larger w.
+        # XLA keeps the results of divisions rather than computing them again for each of the twelve products below.
+        u, v = s_x / (w + pull.recession), s_y / (w + pull.recession)
+        t = s_w - (u * c_x + v * c_y) / w
+        points = x
+        if not isinstance(pull.recession, float):
+            points += (pull.recession / w)[..., None] * (x - camera_in_object[rows])
+        homogeneous = jnp.concatenate([points, jnp.ones_like(x[..., :1])], axis=-1)
+        return jnp.stack([u, v, t], axis=-1)[..., :, None] * homogeneous[..., None, :]
+
+    camera_in_object = jax.vmap(inverse_transform)(scene.T_camera_object)[:, :3, 3]
+    camera_in_object = jnp.concatenate([camera_in_object, jnp.zeros((1, 3), x.dtype)])
+    outer = functools.reduce(jnp.add, map(dL_dM, pulls))
     A = sum_by_row(outer, rows, scene.T_world_object.shape[0])
     return jnp.concatenate([A[:, :2], jnp.zeros_like(A[:, :1]), A[:, 2:]], axis=1)
 
@@ -95,7 +108,9 @@ def _gather_rows(T_clip_object: Transforms, rows: ObjectRows) -> list[list[Scala
     return [[table[:, i, j].at[rows].get(mode="promise_in_bounds") for j in range(4)] for i in (0, 1, 3)]
 
 
-def _clip(M: list[list[ScalarImage]], x: Float[Array, "height width _"]) -> tuple[ScalarImage, ...]:
+def _clip(
+    M: list[list[ScalarImage]], x: Float[Array, "height width _"]
+) -> tuple[ScalarImage, ScalarImage, ScalarImage, Mask]:
     """Clip x, y and w of the points ``x[..., :3]``, and whether they are in front of the camera. Elsewhere w is 1."""
     c_x, c_y, w = (row[0] * x[..., 0] + row[1] * x[..., 1] + row[2] * x[..., 2] + row[3] for row in M)
     in_front = w > 0

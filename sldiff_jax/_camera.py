@@ -155,6 +155,28 @@ class Camera(eqx.Module):
         """The same view sampled at another resolution: NDC, and so the projection, stay as they are."""
         return dataclasses.replace(self, width=_image_side(width, "width"), height=_image_side(height, "height"))
 
+    def cropped(self, left: int, top: int, width: int, height: int) -> Camera:
+        """The camera whose image is a window of this camera's image: rendering with it equals cropping the render.
+
+        Args:
+            left: column of this image at which the window begins, pixels. May lie outside the image.
+            top: row of this image at which the window begins.
+            width: width of the window, pixels.
+            height: height of the window.
+
+        Returns:
+            The camera, with the same pose.
+
+        Raises:
+            ValueError: if width or height is not a positive integer.
+        """
+        width, height = _image_side(width, "width"), _image_side(height, "height")
+        # With u = W (x + 1) / 2 pixels, the new NDC is 2 (u - left) / width - 1, affine in x = c_x / w.
+        P = self.projection
+        x = P[0] * (self.width / width) + P[3] * ((self.width - 2 * left) / width - 1)
+        y = P[1] * (self.height / height) + P[3] * ((self.height - 2 * top) / height - 1)
+        return dataclasses.replace(self, projection=P.at[0].set(x).at[1].set(y), width=width, height=height)
+
 
 def _image_side(value: int, name: str) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < 1:

@@ -15,9 +15,9 @@ from jaxtyping import Array, Bool, Float, UInt8
 from ._neighbours import OFFSETS, fold_neighbours, neighbour, with_margin
 from ._render_result import BACKGROUND_DEPTH, RenderResult
 from ._scene import Scene
-from ._typing import ColorImage, ImageCotangent, Labels, Mask, ScalarImage
+from ._typing import ColorImage, ImageCotangent, Labels, Mask, PaddedMask, PaddedScalarImage, ScalarImage
 
-LenderBits = UInt8[Array, "height width"]
+LenderBits = UInt8[Array, "lender_height lender_width"]
 
 
 def compute_image_space_gradients(scene: Scene, render_result: RenderResult) -> tuple[ColorImage, ColorImage, Mask]:
@@ -47,8 +47,8 @@ def compute_image_space_gradients(scene: Scene, render_result: RenderResult) -> 
 
 
 def color_motion(
-    render_result: RenderResult, cotangent: ImageCotangent, valid: Mask
-) -> tuple[ScalarImage, ScalarImage]:
+    render_result: RenderResult, cotangent: ImageCotangent, valid: PaddedMask
+) -> tuple[PaddedScalarImage, PaddedScalarImage]:
     """The image-space gradients contracted with a cotangent of the colour: two planes with the margin of `valid`.
 
     The same numbers as from `compute_image_space_gradients`, without ever holding the (H, W, 3) gradients. Zero in the
@@ -78,7 +78,7 @@ def _gradient_scale(render_result: RenderResult) -> tuple[float, float]:
     return width / (4 * levels), height / (4 * levels)
 
 
-def unoccluded(render_result: RenderResult, *, margin: int = 0) -> Mask:
+def unoccluded(render_result: RenderResult, *, margin: int = 0) -> PaddedMask:
     """False at object pixels that have another, nearer object among their eight neighbours, true in the margin."""
     labels = with_margin(render_result.instance_index, margin + 1, fill=0)
     depths = with_margin(render_result.depth, margin + 1)
@@ -90,7 +90,7 @@ def unoccluded(render_result: RenderResult, *, margin: int = 0) -> Mask:
     return ~fold_neighbours(step, jnp.zeros(label.shape, bool), labels, depths) | (label == 0)
 
 
-def silhouette_lenders(render_result: RenderResult, valid: Mask) -> LenderBits:
+def silhouette_lenders(render_result: RenderResult, valid: PaddedMask) -> LenderBits:
     """Which neighbours a pixel joins when the silhouettes of all objects grow by one pixel.
 
     A pixel joins an object that it does not show if one of its neighbours shows that object and all pixels of the 3x3
@@ -112,7 +112,7 @@ def silhouette_lenders(render_result: RenderResult, valid: Mask) -> LenderBits:
     return lenders
 
 
-def return_to_lenders(lenders: LenderBits, plane: ScalarImage) -> ScalarImage:
+def return_to_lenders(lenders: LenderBits, plane: PaddedScalarImage) -> ScalarImage:
     """Adds to every pixel what its borrowers hold: a sum over a dilated silhouette, folded back onto the object.
 
     Both arguments have a margin of one pixel, in which `plane` is zero; the result has none.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import importlib
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ._accumulator import accumulate, ndc_jacobian, object_rows, to_pose_deltas
+from ._accumulator import Pull, accumulate, ndc_jacobian, object_rows, to_pose_deltas
 from ._image_space import (
     check_sizes,
     color_motion,
@@ -44,8 +43,8 @@ def backpropagate_gradient_to_poses(
         render_result: its buffers, (H, W).
         grad_objective_wrt_rnd_img: (3, H, W) float, derivative of the objective with respect to the rendered colour
             in [0, 1]. Channels come first, as in stillleben.diff.
-        visualize_grad: (static) also show `pose_gradient_maps`, six maps per object: in visdom if that is installed and its
-            server answers, else as one matplotlib figure per object. Works under `jit`.
+        visualize_grad: (static) also show `pose_gradient_maps`, six maps per object: in visdom if that is installed
+            and its server answers, else as one matplotlib figure per object. Works under `jit`.
 
     Returns:
         (N, 6) float: objective per radian about the object's x, y, z, then per metre along them. An object of which
@@ -60,7 +59,7 @@ def backpropagate_gradient_to_poses(
     lenders = silhouette_lenders(render_result, valid)
     motion = color_motion(render_result, cotangent, neighbour(valid))
     s_x, s_y = (return_to_lenders(lenders, plane) for plane in motion)
-    accumulator = accumulate(scene, render_result, s_x, s_y)
+    accumulator = accumulate(scene, render_result, Pull(s_x, s_y))
     if visualize_grad:
         _show_maps(scene, render_result, cotangent)
     return to_pose_deltas(scene.T_clip_object, accumulator)
@@ -171,7 +170,7 @@ def _checked_cotangent(scene: Scene, cotangent: ImageCotangent) -> ImageCotangen
 
 
 def _show_maps(scene: Scene, render_result: RenderResult, cotangent: ImageCotangent) -> None:
-    # Loaded on use and by name: drawing needs packages that the gradients do not.
-    show = importlib.import_module("sldiff_jax._show_maps").show_pose_gradient_maps
+    from ._show_maps import show_pose_gradient_maps  # drawing needs packages that the gradients do not
+
     maps = pose_gradient_maps(scene, render_result, jax.lax.stop_gradient(cotangent))
-    jax.debug.callback(show, scene.instance_index, maps)
+    jax.debug.callback(show_pose_gradient_maps, scene.instance_index, maps)

@@ -18,7 +18,7 @@ class Scene(eqx.Module):
     """Object poses, their labels in the image, and the camera.
 
     Conventions:
-        - ``T_world_object[k]`` maps points of object k to the world: ``p_world = T_world_object[k] @ p_object``. Metres.
+        - ``p_world = T_world_object[k] @ p_object`` for points of object k. Metres.
         - ``instance_index[k]`` is the label of object k in `RenderResult.instance_index`. Labels are arbitrary
           numbers in 1..32767 (int16); 0 is the background. They need not be sorted or contiguous.
 

@@ -37,7 +37,7 @@ def show_pose_gradient_maps(instance_index: np.ndarray, maps: np.ndarray) -> Non
 def _connect_to_visdom():
     if importlib.util.find_spec("visdom") is None:
         return None
-    import visdom
+    import visdom  # pyright: ignore[reportMissingImports]
 
     try:
         return visdom.Visdom(raise_exceptions=True)
@@ -58,7 +58,7 @@ def _draw(title: str, maps: np.ndarray) -> None:
     for row, kind in enumerate(("objective per radian", "objective per metre")):
         group = maps[3 * row : 3 * row + 3]
         limit = max(float(np.abs(group).max(initial=0)), np.finfo(np.float32).tiny)
-        for axis, name, values in zip(axes[row], TITLES[3 * row :], group):
-            drawn = axis.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        drawn = [axis.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit) for axis, values in zip(axes[row], group)]
+        for axis, name in zip(axes[row], TITLES[3 * row :]):
             axis.set(title=name, xticks=[], yticks=[])
-        figure.colorbar(drawn, ax=list(axes[row]), label=kind, shrink=0.9)
+        figure.colorbar(drawn[0], ax=list(axes[row]), label=kind, shrink=0.9)

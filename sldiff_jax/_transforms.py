@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from ._typing import Transform
@@ -31,4 +31,4 @@ def inverse_transform(T_a_b: Transform) -> Transform:
 
 def is_concrete(*arrays: ArrayLike) -> bool:
     """Whether the values of all arrays can be looked at now (no tracer among them)."""
-    return not any(isinstance(array, jax.core.Tracer) for array in arrays)
+    return not any(isinstance(array, Tracer) for array in arrays)
