@@ -12,7 +12,6 @@ CPU than a gather of (4, 4) matrices per pixel, and cost the same for any number
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -34,24 +33,26 @@ def object_rows(scene: Scene, render_result: RenderResult) -> ObjectRows:
     return row_of_label.at[label].get(mode="fill", fill_value=objects, wrap_negative_indices=False)
 
 
-class Pull(NamedTuple):
-    """How an objective pulls at the surface points that the pixels show, or at points behind them.
+class Motion(NamedTuple):
+    """Derivatives of an objective with respect to the motion of the surface points that the pixels show, (H, W) each.
 
     Attributes:
-        s_x: (H, W), objective per unit of NDC motion along x.
-        s_y: the same along y.
-        s_w: (H, W) or 0, objective per metre of depth (clip w).
-        recession: (H, W) or 0, how far in metres of depth the points lie behind those of the pixels, along the line of
-            sight.
+        x: objective per unit of NDC motion along x.
+        y: the same along y.
+        w: objective per metre of depth (clip w).
+        rim_x: the part of `x` that belongs to points farther back on the line of sight, each share weighted by
+            ``r / (w + r)`` for a point that is r metres of depth behind the pixel's.
+        rim_y: the same for `y`.
     """
 
-    s_x: ScalarImage | float
-    s_y: ScalarImage | float
-    s_w: ScalarImage | float = 0.0
-    recession: ScalarImage | float = 0.0
+    x: ScalarImage
+    y: ScalarImage
+    w: ScalarImage | None = None
+    rim_x: ScalarImage | None = None
+    rim_y: ScalarImage | None = None
 
 
-def accumulate(scene: Scene, render_result: RenderResult, *pulls: Pull) -> Transforms:
+def accumulate(scene: Scene, render_result: RenderResult, motion: Motion) -> Transforms:
     """The cotangent ``A_k`` of every ``T_clip_object[k]``: (N, 4, 4) float, for N objects.
 
     Row 2 is zero: nothing in an image depends on clip z.
@@ -60,22 +61,23 @@ def accumulate(scene: Scene, render_result: RenderResult, *pulls: Pull) -> Trans
     x = render_result.coordinates
     c_x, c_y, w, in_front = _clip(_gather_rows(scene.T_clip_object, rows), x)
 
-    def dL_dM(pull: Pull) -> Float[Array, "height width 3 4"]:
-        s_x, s_y, s_w = (jnp.where(in_front, s, 0) for s in (pull.s_x, pull.s_y, pull.s_w))
-        # A point behind x has the same c_x / w and c_y / w, and a larger w.
+    def dL_dc(s_x: ScalarImage, s_y: ScalarImage) -> tuple[ScalarImage, ScalarImage, ScalarImage]:
         # XLA keeps the results of divisions rather than computing them again for each of the twelve products below.
-        u, v = s_x / (w + pull.recession), s_y / (w + pull.recession)
-        t = s_w - (u * c_x + v * c_y) / w
-        points = x
-        if not isinstance(pull.recession, float):
-            points += (pull.recession / w)[..., None] * (x - camera_in_object[rows])
-        homogeneous = jnp.concatenate([points, jnp.ones_like(x[..., :1])], axis=-1)
-        return jnp.stack([u, v, t], axis=-1)[..., :, None] * homogeneous[..., None, :]
+        u, v = jnp.where(in_front, s_x, 0) / w, jnp.where(in_front, s_y, 0) / w
+        return u, v, -(u * c_x + v * c_y) / w
 
-    camera_in_object = jax.vmap(inverse_transform)(scene.T_camera_object)[:, :3, 3]
-    camera_in_object = jnp.concatenate([camera_in_object, jnp.zeros((1, 3), x.dtype)])
-    outer = functools.reduce(jnp.add, map(dL_dM, pulls))
+    u, v, t = dL_dc(motion.x, motion.y)
+    if motion.w is not None:
+        t += jnp.where(in_front, motion.w, 0)
+    homogeneous = jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
+    outer = jnp.stack([u, v, t], axis=-1)[..., :, None] * homogeneous[..., None, :]
     A = sum_by_row(outer, rows, scene.T_world_object.shape[0])
+    if motion.rim_x is not None and motion.rim_y is not None:
+        # The point r behind x is x + (r / w) (x - o), with o the camera's centre in the object frame, and its clip w is
+        # w + r: so its dL/dc x^T is that of the pixel's point, less r / (w + r) dL/dc o^T.
+        rim = sum_by_row(jnp.stack(dL_dc(motion.rim_x, motion.rim_y), axis=-1), rows, scene.T_world_object.shape[0])
+        camera_in_object = jax.vmap(inverse_transform)(scene.T_camera_object)[:, :, 3]
+        A -= rim[:, :, None] * camera_in_object[:, None, :]
     return jnp.concatenate([A[:, :2], jnp.zeros_like(A[:, :1]), A[:, 2:]], axis=1)
 
 

@@ -24,8 +24,9 @@ import math
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._accumulator import Pull
+from ._accumulator import Motion
 from ._camera import Camera
+from ._neighbours import neighbour, with_margin
 from ._render_result import RenderResult
 from ._typing import ColorImage, ObjectRows, ScalarImage
 
@@ -33,11 +34,8 @@ RIM_FACTOR = math.sqrt(0.5) / (math.sqrt(1.5) - math.sqrt(0.5))
 RIM_LIMIT = 20.0
 """How far the rim may lie behind the last pixel, in footprints of a pixel: steeper is a step in the surface."""
 
-FIRST = ((slice(None, -1), slice(None)), (slice(None), slice(None, -1)))
-SECOND = ((slice(1, None), slice(None)), (slice(None), slice(1, None)))
 
-
-def contrast_pulls(
+def contrast_motion(
     camera: Camera,
     render_result: RenderResult,
     rows: ObjectRows,
@@ -45,7 +43,7 @@ def contrast_pulls(
     depth: ScalarImage,
     mask: ScalarImage,
     object_masks: Float[Array, "objects height width"] | None,
-) -> list[Pull]:
+) -> Motion:
     """Derivative of an objective with respect to the motion of the surfaces, from its derivatives by the images.
 
     Args:
@@ -59,65 +57,56 @@ def contrast_pulls(
         object_masks: optional (N, H, W) float, the same for "this object is seen here".
 
     Returns:
-        Pulls at the surface points of the pixels, at the rims that face left and right, and at those that face up and
-        down. Zero on the background.
+        The motion's derivatives, zero on the background.
     """
-    labels, depths = render_result.instance_index, render_result.depth
-    colors = [(render_result.color[..., c], rgb[..., c]) for c in range(3)]
+    height, width = render_result.instance_index.shape
+    # Repeated border pixels make pairs without contrast.
+    labels, depths = with_margin(render_result.instance_index, 1), with_margin(render_result.depth, 1)
+    colors = with_margin(render_result.rgb, 1)
+    label, here, seen = neighbour(labels), neighbour(depths), neighbour(labels) != 0
+    per_level = 1 / 255 if colors.dtype == jnp.uint8 else 1.0
 
-    def along(axis: int) -> tuple[ScalarImage, ScalarImage, ScalarImage]:
-        first, second = FIRST[axis], SECOND[axis]
-        object_1, object_2 = labels[first] != 0, labels[second] != 0
-        step = depths[second] - depths[first]
-        jumps = [(image[second] - image[first], cotangent) for image, cotangent in colors]
-        jumps.append((jnp.where(object_1 & object_2, step, 0), depth))
-        jumps.append((object_2.astype(mask.dtype) - object_1.astype(mask.dtype), mask))
-        pull_1 = sum(jump * cotangent[first] for jump, cotangent in jumps)
-        pull_2 = sum(jump * cotangent[second] for jump, cotangent in jumps)
-        if object_masks is not None:
-            pull_1 += _mask_jump(object_masks, rows, first, second, first)
-            pull_2 += _mask_jump(object_masks, rows, first, second, second)
+    def half(dy: int, dx: int) -> ScalarImage:
+        """The pixel's own half of the contrast with a neighbour, contracted with the objective's derivatives."""
+        other_seen = neighbour(labels, dy, dx) != 0
+        step = (neighbour(colors, dy, dx).astype(rgb.dtype) - neighbour(colors).astype(rgb.dtype)) * per_level
+        total = sum(step[..., c] * rgb[..., c] for c in range(3))
+        total += jnp.where(seen & other_seen, neighbour(depths, dy, dx) - here, 0) * depth
+        total += (other_seen.astype(mask.dtype) - seen.astype(mask.dtype)) * mask
+        return total if object_masks is None else total + _object_mask_half(object_masks, rows, dy, dx)
 
-        same = labels[first] == labels[second]
-        nearer_1 = object_1 & (~object_2 | (step > 0))
-        to_1, to_2 = ~same & nearer_1, ~same & ~nearer_1
-        both = pull_1 + pull_2
-        height_or_width = labels.shape[axis]
-        scale = -height_or_width / 4
-        # A pixel with an outline on one side shows more of its object on the other side, or it has no recession.
-        rise = jnp.where(same, step, 0)
-        recession = jnp.where(_at_first(to_1, axis), _at_second(rise, axis), 0)
-        recession += jnp.where(_at_second(to_2, axis), -_at_first(rise, axis), 0)
-        footprint = 2 / (height_or_width * jnp.abs(camera.projection[1 - axis, 1 - axis])) * depths
-        recession = jnp.clip(RIM_FACTOR * recession, 0, RIM_LIMIT * footprint)
-        inner = _at_first(jnp.where(same, pull_1, 0), axis) + _at_second(jnp.where(same, pull_2, 0), axis)
-        outline = _at_first(jnp.where(to_1, both, 0), axis) + _at_second(jnp.where(to_2, both, 0), axis)
-        return scale * inner, scale * outline, recession
+    halves = {offset: half(*offset) for offset in ((0, -1), (0, 1), (-1, 0), (1, 0))}
 
-    inner_x, outline_x, recession_x = along(1)
-    inner_y, outline_y, recession_y = along(0)
-    return [
-        Pull(inner_x, inner_y, depth),
-        Pull(outline_x, 0.0, recession=recession_x),
-        Pull(0.0, outline_y, recession=recession_y),
-    ]
+    def towards(dy: int, dx: int) -> tuple[ScalarImage, ScalarImage]:
+        """What pulls at the pixel through its edge with one neighbour: all of it, and the part due to the rim."""
+        other_label, other_depth = neighbour(labels, dy, dx), neighbour(depths, dy, dx)
+        outline = (label != other_label) & seen & ((other_label == 0) | (here < other_depth))
+        own_half = halves[dy, dx]
+        # Seen from the neighbour the same contrast has the other sign. What rolls over the border is never used.
+        other_half = -jnp.roll(halves[-dy, -dx], (-dy, -dx), (0, 1))
+        pull = jnp.where(label == other_label, own_half, jnp.where(outline, own_half + other_half, 0))
 
+        focal = jnp.abs(camera.projection[0, 0] * width if dx else camera.projection[1, 1] * height) / 2
+        behind = here - neighbour(depths, -dy, -dx)
+        smooth = outline & (neighbour(labels, -dy, -dx) == label) & (behind > 0)
+        recession = jnp.where(smooth, jnp.minimum(RIM_FACTOR * behind, RIM_LIMIT * here / focal), 0)
+        return pull, pull * recession / (here + recession)
 
-def _at_first(pairs: Array, axis: int) -> Array:
-    """Values of pairs of adjacent pixels as an image, each at the first pixel of its pair, zero at the far border."""
-    return jnp.pad(pairs, [(0, int(a == axis)) for a in range(2)])
+    left, right, up, down = (towards(*offset) for offset in halves)
+    return Motion(
+        x=(left[0] - right[0]) * (width / 4),
+        y=(up[0] - down[0]) * (height / 4),
+        w=depth,
+        rim_x=(left[1] - right[1]) * (width / 4),
+        rim_y=(up[1] - down[1]) * (height / 4),
+    )
 
 
-def _at_second(pairs: Array, axis: int) -> Array:
-    """Values of pairs of adjacent pixels as an image, each at the second pixel of its pair, zero at the near border."""
-    return jnp.pad(pairs, [(int(a == axis), 0) for a in range(2)])
-
-
-def _mask_jump(
-    object_masks: Float[Array, "objects height width"], rows: ObjectRows, first: tuple, second: tuple, at: tuple
-) -> Array:
-    """Of all masks only those of the two pixels' own objects jump: one falls, one rises."""
-    cotangent = jnp.concatenate([object_masks, jnp.zeros_like(object_masks, shape=(1, *rows.shape))])[:, *at]
-    rises = jnp.take_along_axis(cotangent, rows[second][None], axis=0)[0]
-    falls = jnp.take_along_axis(cotangent, rows[first][None], axis=0)[0]
-    return rises - falls
+def _object_mask_half(
+    object_masks: Float[Array, "objects height width"], rows: ObjectRows, dy: int, dx: int
+) -> ScalarImage:
+    """Of all objects' masks only those of the pixel's and of its neighbour's object differ between the two."""
+    cotangent = jnp.concatenate([object_masks, jnp.zeros_like(object_masks, shape=(1, *rows.shape))])
+    rises = jnp.take_along_axis(cotangent, neighbour(with_margin(rows, 1), dy, dx)[None], axis=0)
+    falls = jnp.take_along_axis(cotangent, rows[None], axis=0)
+    return (rises - falls)[0]

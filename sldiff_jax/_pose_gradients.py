@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ._accumulator import Pull, accumulate, ndc_jacobian, object_rows, to_pose_deltas
+from ._accumulator import Motion, accumulate, ndc_jacobian, object_rows, to_pose_deltas
 from ._image_space import (
     check_sizes,
     color_motion,
@@ -59,7 +59,7 @@ def backpropagate_gradient_to_poses(
     lenders = silhouette_lenders(render_result, valid)
     motion = color_motion(render_result, cotangent, neighbour(valid))
     s_x, s_y = (return_to_lenders(lenders, plane) for plane in motion)
-    accumulator = accumulate(scene, render_result, Pull(s_x, s_y))
+    accumulator = accumulate(scene, render_result, Motion(s_x, s_y))
     if visualize_grad:
         _show_maps(scene, render_result, cotangent)
     return to_pose_deltas(scene.T_clip_object, accumulator)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._accumulator import accumulate, object_rows
-from ._contrast import contrast_pulls
+from ._contrast import contrast_motion
 from ._image_space import check_sizes
 from ._render_result import RenderResult
 from ._scene import Scene
@@ -95,8 +95,8 @@ def _moving_images_fwd(object_masks, T_clip_object, scene, result):
 def _moving_images_bwd(object_masks, residuals, cotangent):
     scene, result = residuals
     images = (cotangent.rgb, cotangent.depth, cotangent.mask, cotangent.object_masks if object_masks else None)
-    pulls = contrast_pulls(scene.camera, result, object_rows(scene, result), *images)
-    return accumulate(scene, result, *pulls), None, None
+    motion = contrast_motion(scene.camera, result, object_rows(scene, result), *images)
+    return accumulate(scene, result, motion), None, None
 
 
 _moving_images.defvjp(_moving_images_fwd, _moving_images_bwd)
