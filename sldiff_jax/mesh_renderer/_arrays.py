@@ -1,0 +1,40 @@
+"""Checked conversion of what users hand over into NumPy arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def as_array(value: ArrayLike, name: str, shape: tuple[int | None, ...], kind: type[np.generic]) -> np.ndarray:
+    """`value` as a finite NumPy array of the given shape (None: any size) and kind, or a ValueError that names it.
+
+    Integers pass for floats.
+    """
+    array = np.asarray(value)
+    expected = ", ".join("any" if side is None else str(side) for side in shape)
+    if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape)):
+        raise ValueError(f"Mesh {name} must have shape ({expected}), got {array.shape}.")
+    if kind is np.floating and np.issubdtype(array.dtype, np.integer):
+        array = array.astype(np.float64)
+    if not np.issubdtype(array.dtype, kind):
+        raise ValueError(f"Mesh {name} must have a dtype of kind {kind.__name__}, got {array.dtype}.")
+    if kind is np.floating and not np.isfinite(array).all():
+        raise ValueError(f"Mesh {name} must be finite, got NaN or infinity in {(~np.isfinite(array)).sum()} places.")
+    return array
+
+
+def as_unit_color(value: ArrayLike, name: str, leading: tuple[int | None, ...]) -> np.ndarray:
+    """Colours (..., 3 or 4), uint8 or float in [0, 1], as (..., 3) float; alpha is dropped."""
+    array = np.asarray(value)
+    channels = array.shape[-1] if array.ndim else 0
+    if channels not in (3, 4):
+        raise ValueError(f"Mesh {name} must have 3 or 4 channels on its last axis, got shape {array.shape}.")
+    if array.dtype == np.uint8:
+        array = array / 255.0
+    array = as_array(array, name, (*leading, channels), np.floating)
+    if array.size and (array.min() < 0 or array.max() > 1):
+        raise ValueError(
+            f"Mesh {name} must be uint8 or lie in [0, 1], got {array.min():.4g}..{array.max():.4g} ({array.dtype})."
+        )
+    return array[..., :3]
