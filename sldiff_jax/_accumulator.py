@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 
 from ._render_result import RenderResult
 from ._scene import MAX_INSTANCE_INDEX, Scene
-from ._transforms import inverse_transform
+from ._transforms import compose, inverse_transform
 from ._typing import ColorImage, Mask, ObjectRows, PoseDeltas, ScalarImage, Transforms
 
 
@@ -83,7 +83,7 @@ def accumulate(scene: Scene, render_result: RenderResult, motion: Motion) -> Tra
 
 def to_pose_deltas(T_clip_object: Transforms, accumulator: Transforms) -> PoseDeltas:
     """Contracts ``A_k`` with ``M_k G_j``, the motion of ``M_k`` under the generator j of `apply_pose_delta`."""
-    B = jnp.swapaxes(T_clip_object, -1, -2) @ accumulator
+    B = compose(jnp.swapaxes(T_clip_object, -1, -2), accumulator)
     rotation = [B[:, 2, 1] - B[:, 1, 2], B[:, 0, 2] - B[:, 2, 0], B[:, 1, 0] - B[:, 0, 1]]
     return jnp.stack([*rotation, B[:, 0, 3], B[:, 1, 3], B[:, 2, 3]], axis=-1)
 

@@ -15,6 +15,7 @@ from ._poses import se3_exp
 from ._render import Renderer, Rendering, render
 from ._render_result import RenderResult
 from ._scene import Scene
+from ._transforms import compose
 
 
 class GradCheck(eqx.Module):
@@ -73,7 +74,7 @@ def check_grad(
 
     def rendering_of(twist: Float[Array, "objects 6"], scale: int) -> Rendering:
         camera = scene.camera.resized(scale * scene.camera.width, scale * scene.camera.height)
-        moved = scene.T_world_object @ jax.vmap(se3_exp)(twist)
+        moved = compose(scene.T_world_object, jax.vmap(se3_exp)(twist))
         return render(Scene(moved, camera, scene.instance_index), renderer, object_masks=True)
 
     step = _steps(scene, result, pixels)

@@ -13,7 +13,8 @@ outline of a turning ball would seem to move.
 
 Inside objects these are the central differences of `compute_image_space_gradients`, and at outlines over the background
 they agree with its silhouette dilation but for the rim. They part where objects overlap: there the reference counts
-half of the occluder's outline, and drops pixels of the occluded object, texture and all.
+half of the occluder's outline, and drops pixels of the occluded object, texture and all. They also part at the border
+of the image, where repeating pixels halves the contrast.
 `benchmarks/gradient_accuracy.py` measures what that gains.
 """
 
@@ -63,6 +64,7 @@ def contrast_motion(
     # Repeated border pixels make pairs without contrast.
     labels, depths = with_margin(render_result.instance_index, 1), with_margin(render_result.depth, 1)
     colors = with_margin(render_result.rgb, 1)
+    row, column = jnp.arange(height)[:, None], jnp.arange(width)
     label, here, seen = neighbour(labels), neighbour(depths), neighbour(labels) != 0
     per_level = 1 / 255 if colors.dtype == jnp.uint8 else 1.0
 
@@ -84,7 +86,10 @@ def contrast_motion(
         own_half = halves[dy, dx]
         # Seen from the neighbour the same contrast has the other sign. What rolls over the border is never used.
         other_half = -jnp.roll(halves[-dy, -dx], (-dy, -dx), (0, 1))
-        pull = jnp.where(label == other_label, own_half, jnp.where(outline, own_half + other_half, 0))
+        # At the border of the image the contrast with the unseen neighbour is taken for that with the opposite one.
+        at_border = (row == (height - 1 if dy < 0 else 0)) if dy else (column == (width - 1 if dx < 0 else 0))
+        inner = own_half * jnp.where(at_border, 2, 1)
+        pull = jnp.where(label == other_label, inner, jnp.where(outline, own_half + other_half, 0))
 
         focal = jnp.abs(camera.projection[0, 0] * width if dx else camera.projection[1, 1] * height) / 2
         behind = here - neighbour(depths, -dy, -dx)

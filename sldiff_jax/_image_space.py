@@ -39,6 +39,11 @@ def compute_image_space_gradients(scene: Scene, render_result: RenderResult) -> 
         ValueError: if the sizes of scene and render result differ.
     """
     check_sizes(scene, render_result)
+    return _image_space_gradients(render_result)
+
+
+@jax.jit
+def _image_space_gradients(render_result: RenderResult) -> tuple[ColorImage, ColorImage, Mask]:
     valid = unoccluded(render_result)
     color = with_margin(render_result.rgb[..., :3], 1)
     diff_x, diff_y = _negated_differences(color, render_result.coord_depth.dtype)
@@ -146,6 +151,11 @@ def dilate_silhouettes(
         ValueError: if the sizes of scene and render result differ.
     """
     check_sizes(scene, render_result)
+    return _dilate_silhouettes(scene, render_result)
+
+
+@jax.jit
+def _dilate_silhouettes(scene: Scene, render_result: RenderResult) -> tuple[Array, Array]:
     label = render_result.instance_index
     lenders = silhouette_lenders(render_result, unoccluded(render_result, margin=1))
     labels = with_margin(label, 1, fill=0)

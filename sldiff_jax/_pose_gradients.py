@@ -55,13 +55,18 @@ def backpropagate_gradient_to_poses(
     """
     check_sizes(scene, render_result)
     cotangent = _checked_cotangent(scene, grad_objective_wrt_rnd_img)
+    if visualize_grad:
+        _show_maps(scene, render_result, cotangent)
+    return _backpropagate(scene, render_result, cotangent)
+
+
+@jax.jit
+def _backpropagate(scene: Scene, render_result: RenderResult, cotangent: ImageCotangent) -> PoseDeltas:
     valid = unoccluded(render_result, margin=2)
     lenders = silhouette_lenders(render_result, valid)
     motion = color_motion(render_result, cotangent, neighbour(valid))
     s_x, s_y = (return_to_lenders(lenders, plane) for plane in motion)
     accumulator = accumulate(scene, render_result, Motion(s_x, s_y))
-    if visualize_grad:
-        _show_maps(scene, render_result, cotangent)
     return to_pose_deltas(scene.T_clip_object, accumulator)
 
 
@@ -82,9 +87,15 @@ def image_change(scene: Scene, render_result: RenderResult, delta: PoseDeltas) -
         ValueError: if delta is not (N, 6), or the sizes of scene and render result differ.
     """
     delta = as_floating(delta, "image_change delta", (scene.T_world_object.shape[0], 6))
+    check_sizes(scene, render_result)
+    return _image_change(scene, render_result, delta)
+
+
+@jax.jit
+def _image_change(scene: Scene, render_result: RenderResult, delta: PoseDeltas) -> ColorImage:
     shape = (3, scene.camera.height, scene.camera.width)
     dtype = jnp.result_type(scene.T_world_object, render_result.coord_depth)
-    backpropagate = functools.partial(backpropagate_gradient_to_poses, scene, render_result)
+    backpropagate = functools.partial(_backpropagate, scene, render_result)
     transpose = jax.linear_transpose(backpropagate, jax.ShapeDtypeStruct(shape, dtype))
     (change,) = transpose(delta.astype(dtype))
     return jnp.moveaxis(change, 0, -1)
@@ -108,6 +119,12 @@ def pose_jacobian(scene: Scene, render_result: RenderResult) -> Float[Array, "he
     Raises:
         ValueError: if the sizes of scene and render result differ.
     """
+    check_sizes(scene, render_result)
+    return _pose_jacobian(scene, render_result)
+
+
+@jax.jit
+def _pose_jacobian(scene: Scene, render_result: RenderResult) -> Float[Array, "height width 3 6"]:
     grad_x, grad_y, _ = compute_image_space_gradients(scene, render_result)
     rows = object_rows(scene, render_result)
     J_x, J_y = ndc_jacobian(scene.T_clip_object, rows, render_result.coordinates)
@@ -133,6 +150,13 @@ def pose_gradient_maps(
     """
     check_sizes(scene, render_result)
     cotangent = _checked_cotangent(scene, grad_objective_wrt_rnd_img)
+    return _pose_gradient_maps(scene, render_result, cotangent)
+
+
+@jax.jit
+def _pose_gradient_maps(
+    scene: Scene, render_result: RenderResult, cotangent: ImageCotangent
+) -> Float[Array, "objects 6 height width"]:
     s_x, s_y = color_motion(render_result, cotangent, unoccluded(render_result))
     masks, coordinates = dilate_silhouettes(scene, render_result)
 

@@ -19,6 +19,7 @@ from ._pose_gradients import visible_objects
 from ._poses import se3_exp
 from ._render import Renderer, render
 from ._scene import Scene
+from ._transforms import compose
 from ._typing import Transforms
 
 Callback = Callable[[int, float, Scene], bool | None]
@@ -104,14 +105,14 @@ def refine_poses(
     unit = _visible_radius(batch, scene, renderer, T)
 
     def loss_after(twist, T, unit, scene, observation):
-        moved = T @ jax.vmap(se3_exp)(twist * unit)
+        moved = compose(T, jax.vmap(se3_exp)(twist * unit))
         return loss(render(_with_poses(scene, moved), renderer), observation)
 
     def step(T, state, unit, scene, observation):
         def step_one(T, state, unit):
             value, gradient = jax.value_and_grad(loss_after)(jnp.zeros_like(unit), T, unit, scene, observation)
             update, state = optimizer.update(gradient, state)
-            return value, T @ jax.vmap(se3_exp)(update * unit), state
+            return value, compose(T, jax.vmap(se3_exp)(update * unit)), state
 
         return batch(step_one)(T, state, unit)
 
@@ -171,7 +172,7 @@ def random_starts(
     twist = twist.at[0].set(0)
     rotation_only, translation_only = twist.at[..., 3:].set(0), twist.at[..., :3].set(0)
     exp = jax.vmap(jax.vmap(se3_exp))
-    return scene.T_world_object @ exp(translation_only) @ exp(rotation_only)
+    return compose(compose(scene.T_world_object, exp(translation_only)), exp(rotation_only))
 
 
 def _with_poses(scene: Scene, T_world_object: Transforms) -> Scene:

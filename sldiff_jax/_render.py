@@ -75,6 +75,7 @@ def render(scene: Scene, renderer: Renderer, *, object_masks: bool = False) -> R
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
+@partial(jax.jit, static_argnums=0)
 def _moving_images(object_masks: bool, T_clip_object: Transforms, scene: Scene, result: RenderResult) -> Rendering:
     """The images of a render result, as a function of the clip transforms that they were rendered with."""
     seen = result.instance_index != 0
@@ -94,9 +95,16 @@ def _moving_images_fwd(object_masks, T_clip_object, scene, result):
 
 def _moving_images_bwd(object_masks, residuals, cotangent):
     scene, result = residuals
+    return _cotangent_of_T_clip_object(object_masks, scene, result, cotangent), None, None
+
+
+@partial(jax.jit, static_argnums=0)
+def _cotangent_of_T_clip_object(
+    object_masks: bool, scene: Scene, result: RenderResult, cotangent: Rendering
+) -> Transforms:
     images = (cotangent.rgb, cotangent.depth, cotangent.mask, cotangent.object_masks if object_masks else None)
     motion = contrast_motion(scene.camera, result, object_rows(scene, result), *images)
-    return accumulate(scene, result, motion), None, None
+    return accumulate(scene, result, motion)
 
 
 _moving_images.defvjp(_moving_images_fwd, _moving_images_bwd)

@@ -24,7 +24,8 @@ class RenderResult(eqx.Module):
             channel 3: its depth along the camera's Z axis, metres.
         instance_index: (H, W) int16, label of the visible object, 0 for background.
         class_index: optional (H, W) int16, class label of the visible object.
-        normals: optional (H, W, 4) float, surface normal in the camera frame, unit length; channel 3 is 0.
+        normals: optional (H, W, 4) float, unit surface normal in the camera frame; channel 3 is the cosine of its angle
+            with the line of sight.
         vertex_indices: optional (H, W, 3) int32, 1-based vertex numbers of the visible triangle, 0 for background.
         barycentric_coeffs: optional (H, W, 3) float, perspective-correct weights of those vertices.
         cam_coordinates: optional (H, W, 4) float, the visible point in the camera frame, metres; channel 3 is 1.

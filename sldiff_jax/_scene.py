@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Int
 
 from ._camera import Camera
-from ._transforms import as_floating, is_concrete
+from ._transforms import as_floating, compose, is_concrete
 from ._typing import Transforms
 
 MAX_INSTANCE_INDEX = 32767
@@ -57,12 +57,12 @@ class Scene(eqx.Module):
     @property
     def T_camera_object(self) -> Transforms:
         """(N, 4, 4) float: object frames to the camera frame, metres."""
-        return self.camera.T_camera_world @ self.T_world_object
+        return compose(self.camera.T_camera_world, self.T_world_object)
 
     @property
     def T_clip_object(self) -> Transforms:
         """(N, 4, 4) float: object frames to the clip frame, ``M_k`` in the formulas of this library."""
-        return self.camera.projection @ self.T_camera_object
+        return compose(self.camera.projection, self.T_camera_object)
 
 
 def _check_labels(labels: np.ndarray, objects: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
@@ -22,10 +23,15 @@ def as_floating(value: ArrayLike, name: str, shape: tuple[int | None, ...]) -> F
     return array
 
 
+def compose(T_a_b: Float[Array, "*a 4 4"], T_b_c: Float[Array, "*b 4 4"]) -> Float[Array, "*c 4 4"]:
+    """``T_a_c = T_a_b @ T_b_c`` in full precision, which the default of some accelerators is not."""
+    return jnp.matmul(T_a_b, T_b_c, precision=jax.lax.Precision.HIGHEST)
+
+
 def inverse_transform(T_a_b: Transform) -> Transform:
     """Inverse ``T_b_a`` of a rigid (4, 4) transform ``T_a_b``: rotation transposed, translation rotated back."""
     R_b_a = T_a_b[:3, :3].T
-    t_b_a = -R_b_a @ T_a_b[:3, 3]
+    t_b_a = -jnp.matmul(R_b_a, T_a_b[:3, 3], precision=jax.lax.Precision.HIGHEST)
     return jnp.concatenate([jnp.concatenate([R_b_a, t_b_a[:, None]], axis=1), T_a_b[3:]], axis=0)
 
 

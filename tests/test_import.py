@@ -1,0 +1,51 @@
+"""Importing the package has no effects."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROBE = """
+import sys
+import jax
+import jax.extend
+before = dict(jax.config.values)
+import {module}
+after = dict(jax.config.values)
+assert before == after, {{k: (before[k], after[k]) for k in before if before[k] != after.get(k)}}
+for heavy in {absent}:
+    assert heavy not in sys.modules, heavy + " was imported"
+# Only possible while no backend has been initialised; that it took effect shows that it was checked.
+jax.config.update("jax_num_cpu_devices", 3)
+assert len(jax.devices("cpu")) == 3
+"""
+
+
+ABSENT = ["torch", "matplotlib", "warp", "stillleben", "visdom", "interop"]
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess:
+    clean = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY", "XLA_FLAGS")}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], env=clean | {"JAX_PLATFORMS": "cpu", **environment},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+def test_importing_the_package_has_no_effects():
+    done = run(PROBE.format(module="sldiff_jax", absent=ABSENT))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "" and done.stderr == ""
+
+
+def test_the_probe_notices_an_initialised_backend():
+    code = PROBE.format(module="jax.numpy as jnp; jnp.zeros(3)", absent=[])
+    done = run(code)
+    assert done.returncode != 0 and "jax_num_cpu_devices" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["torch", "matplotlib", "stillleben", "visdom"])
+def test_the_package_works_where_an_optional_package_is_missing(name):
+    done = run(f"import sys; sys.modules[{name!r}] = None; import sldiff_jax; sldiff_jax.Scene")
+    assert done.returncode == 0, done.stderr
