@@ -111,9 +111,11 @@ def test_from_intrinsics_makes_the_projection_of_the_original(golden, name):
 
 WEIGHT = np.array([10.0, 10.0, 10.0, 1.0, 1.0, 1.0])  # a radian counts as 0.1 m of motion at the surface
 
-# Here the original's own number is nearer to the finite differences, by luck of two faults: the central differences of
-# the recorded image, which is not antialiased, underestimate these gradients (best factor: 1.7 and 1.3), and dividing
-# by 1.02 z - 0.2 instead of z overestimates them (1 / 0.71 at these depths). Its direction is the worse one.
+# Here the original's own number is nearer to the finite differences, by luck of two faults: the estimator underestimates
+# these gradients (best factor: 1.7 and 1.3), and dividing by 1.02 z - 0.2 instead of z overestimates them (1 / 0.71 at
+# these depths). Its direction is the worse one. The bunny of `five_flat` lies over two cubes, where the reference's
+# rules count half of its outline; `render` counts all of it (see the last test). The one of `two_bunnies_flat` is a
+# thousand pixels of fine texture, recorded without antialiasing; with antialiasing the error halves (next test).
 UNDERESTIMATED = {("five_flat", 0): 1.69, ("two_bunnies_flat", 1): 1.33}
 
 
@@ -158,3 +160,20 @@ def test_median_error_against_finite_differences(golden, name, bound):
     errors = [error(g, f) for g, f in zip(gradient, data["fd_pose_grad"])]
     of_the_original = [error(g, f) for g, f in zip(data["pose_grad"], data["fd_pose_grad"])]
     assert np.median(errors) < bound < np.median(of_the_original)
+
+
+@pytest.mark.parametrize(("name", "bounds"), [("five_flat", (0.13, 0.25)), ("two_bunnies_flat", (0.22, 0.26))])
+def test_render_is_closer_still_to_finite_differences(golden, name, bounds):
+    """Where objects overlap `render` counts the whole outline of the occluder, the reference half of it."""
+    scene, result, data = golden(name)
+
+    def objective(delta):
+        moved = dataclasses.replace(scene, T_world_object=sl.apply_pose_delta(scene.T_world_object, delta))
+        return jnp.sum(sl.render(moved, lambda _: result).rgb * jnp.moveaxis(data["grad_image"], 0, -1))
+
+    of_render = np.asarray(jax.grad(objective)(jnp.zeros_like(data["pose_grad"])))
+    reference = np.asarray(backpropagate(scene, result, data["grad_image"]))
+    errors = [error(g, f) for g, f in zip(of_render, data["fd_pose_grad"])]
+    assert np.median(errors) < np.median([error(g, f) for g, f in zip(reference, data["fd_pose_grad"])])
+    assert np.median(errors) < bounds[0]
+    assert max(errors) < bounds[1]
