@@ -111,11 +111,12 @@ def test_from_intrinsics_makes_the_projection_of_the_original(golden, name):
 
 WEIGHT = np.array([10.0, 10.0, 10.0, 1.0, 1.0, 1.0])  # a radian counts as 0.1 m of motion at the surface
 
-# Here the original's own number is nearer to the finite differences, by luck of two faults: the estimator underestimates
-# these gradients (best factor: 1.7 and 1.3), and dividing by 1.02 z - 0.2 instead of z overestimates them (1 / 0.71 at
-# these depths). Its direction is the worse one. The bunny of `five_flat` lies over two cubes, where the reference's
-# rules count half of its outline; `render` counts all of it (see the last test). The one of `two_bunnies_flat` is a
-# thousand pixels of fine texture, recorded without antialiasing; with antialiasing the error halves (next test).
+# Here the original's own number is nearer to the finite differences, by luck of two faults: the estimator
+# underestimates these gradients (best factor: 1.7 and 1.3), and dividing by 1.02 z - 0.2 instead of z overestimates
+# them (1 / 0.71 at these depths). Its direction is the worse one. The bunny of `five_flat` lies over two cubes, where
+# the reference's rules count half of its outline; `render` counts all of it (see the last test). The one of
+# `two_bunnies_flat` is a thousand pixels of fine texture, recorded without antialiasing; with antialiasing the error
+# halves (next test).
 UNDERESTIMATED = {("five_flat", 0): 1.69, ("two_bunnies_flat", 1): 1.33}
 
 
