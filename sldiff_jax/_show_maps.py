@@ -6,14 +6,20 @@ import importlib.util
 import logging
 
 import numpy as np
+from jaxtyping import ArrayLike, Float, Int
 
 TITLES = ("alpha (rad)", "beta (rad)", "gamma (rad)", "a (m)", "b (m)", "c (m)")
 
 logger = logging.getLogger(__name__)
 
 
-def show_pose_gradient_maps(instance_index: np.ndarray, maps: np.ndarray) -> None:
+def show_pose_gradient_maps(
+    instance_index: Int[ArrayLike, " objects"], maps: Float[ArrayLike, "objects 6 height width"]
+) -> None:
     """Shows six maps per object, on one colour scale each for rotations and translations, centred at zero.
+
+    Figures are made by pyplot: a notebook draws them below the cell; a script calls ``pyplot.show()`` in the end.
+    Repeated calls redraw the figure of each object.
 
     Args:
         instance_index: (N,) int, labels of the objects.
@@ -57,8 +63,15 @@ def _draw(title: str, maps: np.ndarray) -> None:
     axes = figure.subplots(2, 3)
     for row, kind in enumerate(("objective per radian", "objective per metre")):
         group = maps[3 * row : 3 * row + 3]
-        limit = max(float(np.abs(group).max(initial=0)), np.finfo(np.float32).tiny)
+        limit = _limit(group)
         drawn = [axis.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit) for axis, values in zip(axes[row], group)]
         for axis, name in zip(axes[row], TITLES[3 * row :]):
             axis.set(title=name, xticks=[], yticks=[])
-        figure.colorbar(drawn[0], ax=list(axes[row]), label=kind, shrink=0.9)
+        bar = figure.colorbar(drawn[0], ax=list(axes[row]), label=kind, shrink=0.9, extend="both")
+        bar.ax.ticklabel_format(axis="y", scilimits=(-2, 3))
+
+
+def _limit(maps: np.ndarray) -> float:
+    """End of the colour scale: few pixels of an outline must not leave the others pale."""
+    values = np.abs(maps[np.isfinite(maps) & (maps != 0)])
+    return float(np.percentile(values, 98)) if values.size else 1.0

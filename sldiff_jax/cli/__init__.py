@@ -1,0 +1,3 @@
+"""The command `sldiff-jax`."""
+
+from ._main import main as main

@@ -1,0 +1,77 @@
+"""Command line: which subcommands there are, and how errors end."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from . import demo, doctor, refine
+from ._errors import InputError
+from ._versions import installed_version
+
+EXAMPLES = """\
+examples:
+  sldiff-jax demo
+  sldiff-jax refine --mesh can.ply --mesh-scale 0.001 --image rgb.png --mask seg.png \\
+      --depth depth.png --depth-scale 0.001 --camera scene.json --pose scene.json --output fit
+  sldiff-jax doctor
+
+Exit codes: 0 done, 2 wrong input (one line on the standard error says what), 130 interrupted.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        argv: the arguments after the command's name. Default: those of the process.
+
+    Returns:
+        The exit code: 0 done, 2 wrong input, 130 interrupted; that of `doctor` is its own.
+
+    Raises:
+        SystemExit: with code 0, after ``--help`` and ``--version``.
+    """
+    try:
+        parser = _parser()
+        options, others = parser.parse_known_args(argv)
+        if options.run is doctor.run:
+            options.arguments = others
+        elif others:
+            parser.error(f"unrecognized arguments: {' '.join(others)}")
+        return options.run(options)
+    except InputError as error:
+        print(f"sldiff-jax: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("sldiff-jax: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="sldiff-jax",
+        description="Fits 6-DoF object poses by rendering and comparing.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sldiff-jax {installed_version('sldiff-jax')}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in (demo, refine, doctor):
+        name = command.__name__.rpartition(".")[2]
+        subparser = commands.add_parser(
+            name,
+            help=command.SUMMARY,
+            description=command.DESCRIPTION,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(subparser)
+        subparser.set_defaults(run=command.run)
+    return parser

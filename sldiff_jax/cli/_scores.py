@@ -1,0 +1,73 @@
+"""How well a pose explains what was seen, and how far apart two poses are."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from .._losses import OCCLUDER_MARGIN
+
+
+class Scores(NamedTuple):
+    """Agreement of a rendering with an observation.
+
+    Attributes:
+        iou: intersection over union of rendered and observed mask; pixels outside of the observed mask at which the
+            depth image shows something in front of the object do not count. None without a mask.
+        depth_residual: median absolute difference of rendered and measured depth inside both masks, metres. None
+            without depth, or if nothing is to be compared.
+    """
+
+    iou: float | None
+    depth_residual: float | None
+
+
+def score(
+    rendered_depth: Float[np.ndarray, "height width"],
+    mask: Bool[np.ndarray, "height width"] | None,
+    depth: Float[np.ndarray, "height width"] | None,
+) -> Scores:
+    """Scores of a rendering.
+
+    Args:
+        rendered_depth: (H, W) float, metres, 0 where the object is not seen.
+        mask: optional (H, W) bool, where the object was seen.
+        depth: optional (H, W) float, metres, 0 where nothing was measured.
+    """
+    rendered = rendered_depth > 0
+    iou = None
+    if mask is not None:
+        counted = rendered & ~mask
+        if depth is not None:
+            counted &= ~((depth > 0) & (depth < rendered_depth - OCCLUDER_MARGIN))
+        iou = float((rendered & mask).sum() / max((counted | mask).sum(), 1))
+    residual = depth_residual(rendered_depth, mask, depth)
+    if residual is None or np.isnan(residual).all():
+        return Scores(iou, None)
+    return Scores(iou, float(np.nanmedian(np.abs(residual))))
+
+
+def depth_residual(
+    rendered_depth: Float[np.ndarray, "height width"],
+    mask: Bool[np.ndarray, "height width"] | None,
+    depth: Float[np.ndarray, "height width"] | None,
+) -> Float[np.ndarray, "height width"] | None:
+    """(H, W) rendered minus measured depth, metres, NaN where either is missing or outside of the mask."""
+    if depth is None:
+        return None
+    compared = (rendered_depth > 0) & (depth > 0)
+    if mask is not None:
+        compared &= mask
+    return np.where(compared, rendered_depth - depth, np.nan).astype(np.float32)
+
+
+def pose_distance(T_a: Float[np.ndarray, "4 4"], T_b: Float[np.ndarray, "4 4"]) -> tuple[float, float]:
+    """Angle in degrees and distance in millimetres between two poses of one object."""
+    T_a, T_b = T_a.astype(np.float64), T_b.astype(np.float64)
+    R = T_a[:3, :3].T @ T_b[:3, :3]
+    # atan2 is exact for small angles, where arccos of the trace loses all digits.
+    sine = np.linalg.norm([R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]])
+    angle = np.degrees(np.arctan2(sine, np.trace(R) - 1))
+    return float(angle), float(1e3 * np.linalg.norm(T_a[:3, 3] - T_b[:3, 3]))

@@ -1,0 +1,44 @@
+"""``sldiff-jax doctor``: what is installed and what works."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import platform
+
+from ._versions import installed_version
+
+SUMMARY = "report what is installed, which devices JAX sees, and whether buffers cross to torch without a copy"
+DESCRIPTION = "Reports versions and devices, and checks the boundary between torch and JAX."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares no options: all arguments are passed on."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the checks of the torch boundary, which sldiff_jax itself must not import.
+
+    Args:
+        options: ``arguments`` holds what to pass on.
+
+    Returns:
+        The exit code of those checks; 1 if they cannot be loaded.
+    """
+    try:
+        doctor = importlib.import_module("interop.doctor")
+    except ImportError as error:
+        _report_without_torch(error)
+        return 1
+    return doctor.main(list(options.arguments))
+
+
+def _report_without_torch(error: ImportError) -> None:
+    import jax
+
+    print(f"Python {platform.python_version()} on {platform.platform()}")
+    for package in ("sldiff-jax", "jax", "jaxlib", "warp-lang", "optax", "equinox", "torch"):
+        print(f"{package}: {installed_version(package)}")
+    print(f"JAX devices: {', '.join(str(device) for device in jax.devices())}")
+    print(f"The torch boundary was not checked, for it cannot be loaded: {error}")
+    print("If torch is missing: pip install 'sldiff-jax[torch]'. The core works without it.")

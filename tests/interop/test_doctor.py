@@ -1,0 +1,104 @@
+"""The report of what works on this machine."""
+
+import importlib.util
+import sys
+
+import jax
+import pytest
+import torch
+from processes import try_python
+
+from interop import doctor
+
+CODE = "import sys; from interop.doctor import main; sys.exit(main())"
+
+
+def lines_of(check) -> list[doctor.Line]:
+    return list(doctor._run(*doctor.CHECKS[check]))
+
+
+def test_all_is_well_here(capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "subprocess", None)  # nothing to start: stillleben is not installed here
+    if importlib.util.find_spec("stillleben"):
+        monkeypatch.setitem(doctor.CHECKS, "stillleben", (lambda: iter(()), ""))
+    assert doctor.main() == 0
+    report = capsys.readouterr().out
+    for words in ("jax " + jax.__version__, "cpu", "torch to JAX, cpu: bool uint8", "float64", "inside jit", "triangle"):
+        assert words in report
+    assert "FAILED" not in report and report.endswith("What is installed works together.\n")
+
+
+@pytest.mark.parametrize("check", ["zero copy"])
+def test_a_dtype_that_is_copied_fails_with_a_remedy(check, monkeypatch):
+    monkeypatch.setattr(doctor, "_to_torch_shares", lambda name, device: name != "int8")
+    failed = [text for status, text in lines_of(check) if status == doctor.FAILED]
+    assert len(failed) == 1 and "JAX to torch" in failed[0] and "int8." in failed[0] and "Convert" in failed[0]
+
+
+def test_one_failed_line_makes_the_exit_code_1(capsys, monkeypatch):
+    def broken():
+        yield doctor.Line(doctor.OK, "one")
+        raise OSError("cannot open shared object\nand more")
+
+    monkeypatch.setattr(doctor, "CHECKS", {"thing": (broken, "thing-package")})
+    assert doctor.main() == 1
+    report = capsys.readouterr().out
+    assert "FAILED thing: OSError: cannot open shared object. Reinstall" in report and "thing-package" in report
+    assert "1 checks failed" in report
+
+
+def test_gpus_that_do_not_match_fail_with_a_remedy(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(doctor, "_gpu_of_jax", lambda: None)
+    assert [line for line in lines_of("torch") if line.status == doctor.FAILED][0].text.endswith("'sldiff-jax[cuda]'")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(doctor, "_gpu_of_jax", lambda: "a GPU")
+    assert "JAX_PLATFORMS=cpu" in [line for line in lines_of("torch") if line.status == doctor.FAILED][0].text
+
+
+def test_preallocation_is_reported(monkeypatch):
+    monkeypatch.setattr(doctor, "_gpu_of_jax", lambda: "a GPU")
+    monkeypatch.delenv("XLA_PYTHON_CLIENT_PREALLOCATE", raising=False)
+    (line,) = lines_of("memory")
+    assert line.status == doctor.NOTE and "0.75" in line.text and "XLA_PYTHON_CLIENT_PREALLOCATE=false" in line.text
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    assert lines_of("memory")[0].status == doctor.OK
+
+
+STILLLEBEN = {
+    "renders": (
+        """
+        import torch
+        init = lambda: None
+        Scene = lambda size: size
+        class RenderPass:
+            def render(self, scene): return self
+            def rgb(self): return torch.zeros(scene_size := (48, 64, 4), dtype=torch.uint8)
+        """,
+        doctor.OK,
+        "renders",
+    ),
+    "ends the process": ("import os\ninit = os.abort", doctor.FAILED, "EGL"),
+    "cannot be imported": ("raise ImportError('undefined symbol: torch')", doctor.FAILED, "against the installed torch"),
+}
+
+
+@pytest.mark.parametrize("case", STILLLEBEN)
+def test_stillleben_is_tried_in_a_process_of_its_own(case, tmp_path, monkeypatch):
+    import textwrap
+
+    source, status, words = STILLLEBEN[case]
+    (tmp_path / "stillleben.py").write_text(textwrap.dedent(source))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "stillleben", raising=False)
+    (line,) = lines_of("stillleben")
+    assert line.status == status and words in line.text, line
+
+
+def test_it_works_without_torch():
+    done = try_python(f"import sys; sys.modules['torch'] = None\nimport importlib.util as u; f = u.find_spec\n"
+                      f"u.find_spec = lambda n, *a: None if n == 'torch' else f(n, *a)\n{CODE}")  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "note   torch: not installed" in done.stdout and "pip install 'sldiff-jax[torch]'" in done.stdout

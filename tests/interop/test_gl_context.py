@@ -1,0 +1,56 @@
+"""Which thread has an OpenGL context, with a real one where EGL can make it."""
+
+import ctypes.util
+
+import pytest
+from processes import run_python, try_python
+
+from interop._gl_context import has_current_context
+
+MAKE_CONTEXT = """
+import ctypes, threading
+from interop._gl_context import has_current_context
+
+assert has_current_context() is None  # no EGL yet
+egl = ctypes.CDLL("libEGL.so.1")
+assert has_current_context() is False
+SURFACELESS, OPENGL, SURFACE_TYPE, RENDERABLE_TYPE, OPENGL_BIT, END = 0x31DD, 0x30A2, 0x3033, 0x3040, 8, 0x3038
+for name in ("eglGetPlatformDisplay", "eglCreateContext"):
+    getattr(egl, name).restype = ctypes.c_void_p
+display = ctypes.c_void_p(egl.eglGetPlatformDisplay(SURFACELESS, None, None))
+if not (egl.eglInitialize(display, None, None) and egl.eglBindAPI(OPENGL)):
+    raise SystemExit("no surfaceless EGL display")
+config, count = ctypes.c_void_p(), ctypes.c_int()
+egl.eglChooseConfig(display, (ctypes.c_int * 3)(RENDERABLE_TYPE, OPENGL_BIT, END), ctypes.byref(config), 1, ctypes.byref(count))
+context = ctypes.c_void_p(egl.eglCreateContext(display, config, None, None))
+if not egl.eglMakeCurrent(display, None, None, context):
+    raise SystemExit("no surfaceless EGL display")
+"""
+
+
+@pytest.fixture
+def egl():
+    if ctypes.util.find_library("EGL") is None:
+        pytest.skip("libEGL is not installed")
+    done = try_python(MAKE_CONTEXT)
+    if "no surfaceless EGL display" in done.stderr:
+        pytest.skip("EGL has no surfaceless display here")
+
+
+def test_a_real_context_is_seen_on_its_thread_only(egl):
+    run_python(
+        MAKE_CONTEXT
+        + """
+assert has_current_context() is True
+answers = []
+thread = threading.Thread(target=lambda: answers.append(has_current_context()))
+thread.start()
+thread.join()
+assert answers == [False]
+"""
+    )
+
+
+def test_it_cannot_be_told_without_proc(monkeypatch):
+    monkeypatch.setattr("pathlib.Path.read_text", lambda self: (_ for _ in ()).throw(OSError()))
+    assert has_current_context() is None

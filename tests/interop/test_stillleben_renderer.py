@@ -1,0 +1,560 @@
+"""StilllebenRenderer on a stand-in that renders, and that knows on which thread its OpenGL context is."""
+
+import dataclasses
+import functools
+import gc
+import threading
+
+import analytic
+import fake_stillleben
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import torch
+from fake_stillleben import ray_cast_stage
+
+import sldiff_jax as sl
+from interop.dlpack import from_torch, shares_memory
+from interop.stillleben import result_from_stillleben, scene_from_stillleben
+
+TILTED = analytic.rigid(np.random.default_rng(5), (0.3, -0.2, 0.1), angle=0.4)
+FIELDS = [field.name for field in dataclasses.fields(sl.RenderResult)]
+
+aligned = pytest.mark.parametrize("boundary", [True], indirect=True, ids=["aligned"])
+
+
+def here(boundary, *, buffers="all", **stage):
+    """A renderer for a scene of this thread, and that scene."""
+    boundary.stillleben.init()
+    scene, render_pass = ray_cast_stage(boundary.stillleben, **stage)
+    return boundary.Renderer(scene, render_pass, buffers=buffers), scene
+
+
+def built(boundary, *, buffers="all", **stage):
+    """A renderer on stillleben's own thread."""
+    return boundary.Renderer.build(functools.partial(ray_cast_stage, boundary.stillleben, **stage), buffers=buffers)
+
+
+WAYS = {"this thread": lambda boundary, **stage: here(boundary, **stage)[0], "own thread": built}
+both_ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+
+
+def moved(scene: sl.Scene, delta) -> sl.Scene:
+    deltas = jnp.broadcast_to(jnp.asarray(delta, jnp.float32), (len(scene.T_world_object), 6))
+    return dataclasses.replace(scene, T_world_object=sl.apply_pose_delta(scene.T_world_object, deltas))
+
+
+def expected_result(scene: sl.Scene, stage_scene) -> dict[str, np.ndarray]:
+    """What the stand-in renders for these poses, without the renderer under test."""
+    solids = [
+        analytic.Ellipsoid(int(label), np.asarray(T, float), item.mesh.radii, item.mesh.wave, item.mesh.phase)
+        for label, T, item in zip(scene.instance_index, scene.T_world_object, stage_scene.objects)
+    ]
+    camera = scene.camera
+    buffers = analytic.ray_cast(
+        solids, np.asarray(camera.projection, float), np.asarray(camera.T_world_camera, float), camera.width, camera.height
+    )
+    return {"instance_index": buffers.labels, "coord_depth": buffers.coord_depth.astype(np.float32)}
+
+
+def assert_same(result: sl.RenderResult, other: sl.RenderResult) -> None:
+    for name in FIELDS:
+        np.testing.assert_array_equal(getattr(result, name), getattr(other, name), err_msg=name)
+
+
+def loss_of(renderer, scene, target):
+    def loss(delta):
+        deltas = jnp.broadcast_to(delta, (len(scene.T_world_object), 6))
+        T = sl.apply_pose_delta(scene.T_world_object, deltas)
+        images = sl.render(dataclasses.replace(scene, T_world_object=T), renderer)
+        return jnp.mean((images.rgb - target) ** 2)
+
+    return loss
+
+
+# --- what it renders ---------------------------------------------------------------------------------------------------
+
+
+@both_ways
+def test_it_is_a_renderer_of_the_scene_that_it_was_given(boundary, way):
+    renderer = way(boundary, camera_pose=TILTED)
+    assert isinstance(renderer, sl.Renderer)
+    scene = renderer.scene()
+    assert scene.instance_index.tolist() == [3, 1]
+    result = renderer(scene)
+    assert set(np.unique(result.instance_index)) == {0, 1, 3}
+    assert all(getattr(result, name) is not None for name in FIELDS)
+
+
+def test_it_sets_poses_camera_and_projection_and_leaves_them(boundary):
+    renderer, stage_scene = here(boundary, camera_pose=TILTED)
+    scene = scene_from_stillleben(stage_scene)
+    camera = sl.Camera.from_fov(0.9, width=48, height=36, T_world_camera=jnp.asarray(TILTED, jnp.float32))
+    other = dataclasses.replace(moved(scene, (0.2, 0.1, 0.3, 0.01, 0.02, 0.03)), camera=camera)
+    result = renderer(other)
+    expected = expected_result(other, stage_scene)
+    assert (np.asarray(result.instance_index) != expected["instance_index"]).mean() < 2e-3  # rays that graze
+    same = np.asarray(result.instance_index) == expected["instance_index"]
+    np.testing.assert_allclose(np.asarray(result.coord_depth)[same], expected["coord_depth"][same], atol=2e-4)
+    assert (np.asarray(result.instance_index) != np.asarray(renderer(scene).instance_index)).mean() > 0.05
+    renderer(other)
+    left = scene_from_stillleben(stage_scene)
+    np.testing.assert_allclose(left.T_world_object, other.T_world_object, atol=1e-6)
+    np.testing.assert_allclose(left.camera.T_world_camera, other.camera.T_world_camera, atol=1e-6)
+    np.testing.assert_array_equal(left.camera.projection, other.camera.projection)
+
+
+def test_objects_are_matched_by_label(boundary):
+    renderer, stage_scene = here(boundary)
+    scene = scene_from_stillleben(stage_scene)
+    swapped = sl.Scene(scene.T_world_object[::-1], scene.camera, scene.instance_index[::-1])
+    assert_same(renderer(swapped), renderer(scene))
+
+
+def test_essential_buffers_alone(boundary):
+    renderer = built(boundary, buffers="essential")
+    scene = renderer.scene()
+    for render in (renderer, jax.jit(renderer)):
+        result = render(scene)
+        assert result.normals is None and result.cam_coordinates is None
+    with pytest.raises(ValueError, match="essential"):
+        built(boundary, buffers="few")
+
+
+@pytest.mark.parametrize("build", [False, True])
+def test_the_default_render_pass_is_one_of_stillleben(boundary, build):
+    if build:
+        renderer = boundary.Renderer.build(lambda: ray_cast_stage(boundary.stillleben)[0])
+    else:
+        boundary.stillleben.init()
+        renderer = boundary.Renderer(ray_cast_stage(boundary.stillleben)[0])
+    assert (renderer(renderer.scene()).instance_index != 0).any()
+
+
+def test_a_scene_without_objects(boundary):
+    renderer = boundary.Renderer.build(lambda: boundary.stillleben.Scene((6, 4)))
+    scene = renderer.scene()
+    for render in (renderer, jax.jit(renderer)):
+        assert not np.asarray(render(scene).instance_index).any()
+
+
+# --- transformations ---------------------------------------------------------------------------------------------------
+
+
+def test_jit_and_vmap_render_what_eager_renders(boundary):
+    renderer = built(boundary, camera_pose=TILTED)
+    scene = renderer.scene()
+    scenes = [moved(scene, (0.1 * i, 0, 0.1, 0.01 * i, 0, 0)) for i in range(2)]
+    eager = [renderer(s) for s in scenes]
+    assert (np.asarray(eager[0].rgb) != np.asarray(eager[1].rgb)).mean() > 0.05
+    jitted = jax.jit(renderer)
+    for s, result in zip(scenes, eager):
+        assert_same(jitted(s), result)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *eager)
+    batch = jnp.stack([s.T_world_object for s in scenes])
+
+    def render_poses(T):
+        return renderer(dataclasses.replace(scene, T_world_object=T))
+
+    assert_same(jax.vmap(render_poses)(batch), stacked)
+    assert_same(jax.jit(jax.vmap(render_poses))(batch), stacked)
+    assert_same(jax.jit(lambda b: jax.lax.map(render_poses, b))(batch), stacked)
+
+
+def test_gradients_agree_under_every_transformation(boundary):
+    renderer = built(boundary, camera_pose=TILTED, buffers="essential")
+    scene = renderer.scene()
+    loss = loss_of(renderer, scene, 0.4)
+    delta = jnp.array([0.02, 0, 0, 0, 0.002, 0])
+    value, gradient = jax.value_and_grad(loss)(delta)
+    assert value > 0 and jnp.abs(gradient).min() > 0
+    tolerance = {"rtol": 1e-4, "atol": 1e-5 * float(jnp.abs(gradient).max())}
+    np.testing.assert_allclose(jax.jit(jax.grad(loss))(delta), gradient, **tolerance)
+    np.testing.assert_allclose(jax.grad(jax.jit(loss))(delta), gradient, **tolerance)
+    batched = jax.jit(jax.vmap(jax.grad(loss)))(jnp.stack([delta, 0.5 * delta]))
+    np.testing.assert_allclose(batched[0], gradient, **tolerance)
+    np.testing.assert_allclose(batched[1], jax.grad(loss)(0.5 * delta), **tolerance)
+
+
+def test_float64_scenes_render_too(boundary, x64):
+    renderer = built(boundary)
+    scene = renderer.scene()
+    wide = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, scene)
+    result = renderer(wide)
+    assert result.coord_depth.dtype == jnp.float32
+    assert_same(jax.jit(renderer)(wide), result)
+
+
+# --- copies ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def images(boundary, monkeypatch):
+    """All images that stillleben handed out, in order."""
+    made = []
+    make = boundary.stillleben.image
+    monkeypatch.setattr(boundary.stillleben, "image", lambda array: made.append(make(array)) or made[-1])
+    return made
+
+
+@aligned
+@both_ways
+def test_no_buffer_is_copied_eagerly_nor_under_grad(boundary, way, images):
+    renderer = way(boundary, buffers="essential")
+    scene = renderer.scene()
+    results = []
+
+    def remembering(scene):
+        results.append(renderer(scene))
+        return results[-1]
+
+    loss = loss_of(remembering, scene, 0.5)
+    for run in (loss, jax.grad(loss), jax.value_and_grad(loss), lambda delta: jax.vjp(loss, delta)[1](1.0)):
+        images.clear()
+        run(jnp.zeros(6))
+        arrays = (results[-1].rgb, results[-1].coord_depth, results[-1].instance_index)
+        assert len(images) == 3
+        for array, image in zip(arrays, images):
+            assert array.unsafe_buffer_pointer() == image.data_ptr() and shares_memory(array, image)
+
+
+@aligned
+def test_inside_jit_buffers_are_copied_into_memory_of_the_program(boundary, images):
+    renderer = built(boundary)
+    result = jax.jit(renderer)(renderer.scene())
+    assert len(images) == 8
+    kept = np.array(result.rgb)
+    for image in images:
+        assert not any(shares_memory(leaf, image) for leaf in jax.tree.leaves(result))
+        image.zero_()
+    np.testing.assert_array_equal(result.rgb, kept)
+
+
+# --- refusals ----------------------------------------------------------------------------------------------------------
+
+
+@both_ways
+def test_odd_widths_are_refused(boundary, way):
+    with pytest.raises(ValueError, match="odd"):
+        way(boundary, viewport=(15, 10))
+
+
+@pytest.mark.parametrize("labels", [(4, 4), (1, 32768), (1, -1)])
+def test_labels_that_an_image_cannot_hold_are_refused(boundary, labels):
+    boundary.stillleben.init()
+    scene, render_pass = ray_cast_stage(boundary.stillleben, labels=labels)
+    with pytest.raises(ValueError, match="instance_index"):
+        boundary.Renderer(scene, render_pass)
+
+
+def test_labels_changed_since_are_refused(boundary):
+    renderer, stage_scene = here(boundary)
+    scene = renderer.scene()
+    stage_scene.objects[0].instance_index = 1
+    with pytest.raises(ValueError, match=r"own instance_index, got \[1, 1\]"):
+        renderer(scene)
+    stage_scene.objects[0].instance_index = 9
+    with pytest.raises(ValueError, match=r"\[9, 1\].*\[3, 1\].*StilllebenRenderer.scene"):
+        renderer(scene)
+
+
+def test_objects_added_or_removed_since_are_refused(boundary):
+    renderer, stage_scene = here(boundary)
+    scene = renderer.scene()
+    item = stage_scene._objects.pop()
+    with pytest.raises(ValueError, match="added to stillleben's scene or removed"):
+        renderer(scene)
+    stage_scene.add_object(boundary.stillleben.Object(item.mesh))  # as many as before
+    with pytest.raises(ValueError, match="added to stillleben's scene or removed"):
+        renderer(scene)
+    stage_scene._objects[-1] = item
+    renderer(scene)
+
+
+def test_another_image_size_or_number_of_objects_is_refused_at_trace_time(boundary):
+    renderer = built(boundary)
+    scene = renderer.scene()
+    small = dataclasses.replace(scene, camera=scene.camera.resized(24, 18))
+    fewer = sl.Scene(scene.T_world_object[:1], scene.camera, scene.instance_index[:1])
+    for render in (renderer, jax.jit(renderer)):
+        with pytest.raises(ValueError, match=r"48 x 36.*24 x 18"):
+            render(small)
+        with pytest.raises(ValueError, match="2 objects, the scene to render 1"):
+            render(fewer)
+
+
+def test_poses_are_made_rigid_before_rendering(boundary):
+    renderer, stage_scene = here(boundary)
+    scene = renderer.scene()
+    delta = jnp.full((2, 6), 0.1)
+    drifted = sl.apply_pose_delta(scene.T_world_object, delta, orthonormalize=False)
+    assert jnp.abs(jnp.linalg.det(drifted[:, :3, :3]) - 1).min() > 0.01  # the stand-in would die of this
+    renderer(dataclasses.replace(scene, T_world_object=drifted))
+    np.testing.assert_allclose(
+        scene_from_stillleben(stage_scene).T_world_object, sl.apply_pose_delta(scene.T_world_object, delta), atol=1e-6
+    )
+
+
+BAD_POSES = {
+    "not finite": lambda T: T.at[1, 0, 0].set(jnp.nan),
+    "rigid": lambda T: T.at[1, :3, 0].multiply(-1),
+    "T_world_object\\[1\\] must be a rigid": lambda T: T.at[1, :3, :3].multiply(1000.0),
+    "must be a rigid transform": lambda T: T.at[1, 3, 0].set(1.0),
+}
+
+
+@pytest.mark.parametrize("message", BAD_POSES)
+def test_poses_far_from_rigid_are_refused(boundary, message):
+    renderer = built(boundary)
+    scene = renderer.scene()
+    bad = dataclasses.replace(scene, T_world_object=BAD_POSES[message](scene.T_world_object))
+    with pytest.raises(ValueError, match=message):
+        renderer(bad)
+    with pytest.raises(jax.errors.JaxRuntimeError, match=message):
+        jax.block_until_ready(jax.jit(renderer)(bad))
+    camera = dataclasses.replace(scene.camera, T_world_camera=jnp.zeros((4, 4)))
+    with pytest.raises(ValueError, match="camera.T_world_camera"):
+        renderer(dataclasses.replace(scene, camera=camera))
+    assert boundary.stillleben.renders == 0
+    renderer(scene)
+
+
+# --- threads -----------------------------------------------------------------------------------------------------------
+
+
+def on_another_thread(function, *args):
+    """Runs a function on a new thread; its result or exception."""
+    outcome = []
+
+    def run():
+        try:
+            outcome.append(function(*args))
+        except BaseException as error:
+            error.__traceback__ = None
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, name="another")
+    thread.start()
+    thread.join()
+    return outcome[0]
+
+
+def test_a_scene_of_this_thread_gives_other_threads_an_error(boundary):
+    renderer, _ = here(boundary)
+    scene = renderer.scene()
+    for use in (lambda: renderer(scene), renderer.scene):
+        error = on_another_thread(use)
+        assert isinstance(error, RuntimeError) and "StilllebenRenderer.build" in str(error), error
+        assert "MainThread" in str(error)
+    renderer(scene)
+
+
+def test_a_scene_of_this_thread_refuses_jit_and_vmap_at_trace_time(boundary):
+    renderer, _ = here(boundary)
+    scene = renderer.scene()
+    with pytest.raises(RuntimeError, match=r"XLA chooses the thread.*StilllebenRenderer.build"):
+        jax.jit(renderer)(scene)
+    with pytest.raises(RuntimeError, match=r"XLA chooses the thread.*StilllebenRenderer.build"):
+        jax.vmap(lambda T: renderer(dataclasses.replace(scene, T_world_object=T)))(scene.T_world_object[None])
+    assert boundary.stillleben.renders == 0
+
+
+def test_a_renderer_cannot_be_made_on_a_thread_without_the_context(boundary):
+    boundary.stillleben.init()
+    scene, render_pass = ray_cast_stage(boundary.stillleben)
+    error = on_another_thread(boundary.Renderer, scene, render_pass)
+    assert isinstance(error, RuntimeError) and "no OpenGL context" in str(error)
+
+
+def test_build_refuses_a_context_of_another_thread(boundary):
+    boundary.stillleben.init()
+    with pytest.raises(RuntimeError, match="initialised on another thread"):
+        built(boundary)
+
+
+def test_everything_of_build_happens_on_one_thread_whoever_asks(boundary):
+    renderer = built(boundary)
+    assert boundary.stillleben.thread.name == "stillleben"
+    scene = renderer.scene()
+    expected = renderer(scene)
+    assert_same(on_another_thread(renderer, scene), expected)
+    assert_same(on_another_thread(jax.jit(renderer), scene), expected)
+    second = on_another_thread(built, boundary)
+    assert_same(second(scene), expected)
+    assert boundary.stillleben.thread.name == "stillleben"
+
+
+def test_build_passes_the_device_on(boundary, monkeypatch):
+    asked = []
+    init = boundary.stillleben.init
+    monkeypatch.setattr(boundary.stillleben, "init_cuda", lambda index: (asked.append(index), init()))
+    boundary.Renderer.build(lambda: ray_cast_stage(boundary.stillleben), cuda_device=1)
+    assert asked == [1]
+
+
+@both_ways
+def test_a_renderer_may_be_collected_on_any_thread(boundary, way):
+    box = [way(boundary)]
+    box[0](box[0].scene())
+    on_another_thread(box.clear)
+    gc.collect()  # what belongs to this thread is released by the next use on it
+    assert boundary.stillleben.deaths == []
+
+
+def test_objects_of_this_thread_are_released_by_the_next_renderer_of_it(boundary):
+    boundary.stillleben.init()
+    alive = set()
+
+    class Counted(boundary.stillleben.Scene):
+        def __init__(self, *args):
+            super().__init__(*args)
+            alive.add(id(self))
+
+        def __del__(self):
+            super().__del__()
+            alive.discard(id(self))
+
+    box = [boundary.Renderer(Counted((4, 4)))]
+    on_another_thread(box.clear)
+    gc.collect()
+    assert len(alive) == 1
+    other = boundary.Renderer(boundary.stillleben.Scene((4, 4)))
+    gc.collect()
+    assert alive == set()
+    del other
+
+
+def test_a_failing_factory_releases_on_its_thread(boundary):
+    def fails():
+        scene, render_pass = ray_cast_stage(boundary.stillleben)
+        try:
+            raise KeyError("first")
+        except KeyError as error:
+            held = (scene, render_pass)
+            raise ValueError("my factory") from error
+        return held
+
+    with pytest.raises(ValueError, match="my factory") as caught:
+        boundary.Renderer.build(fails)
+    assert isinstance(caught.value.__cause__, KeyError)
+    del caught
+    gc.collect()
+    assert boundary.stillleben.deaths == []
+
+
+def test_the_stand_in_notices_a_use_on_the_wrong_thread(boundary):
+    boundary.stillleben.init()
+    scene, render_pass = ray_cast_stage(boundary.stillleben)
+    assert isinstance(on_another_thread(render_pass.render, scene), fake_stillleben.ProcessEnded)
+    box = [ray_cast_stage(boundary.stillleben)]
+    on_another_thread(box.clear)
+    assert len(boundary.stillleben.deaths) >= 4  # one render; scene, objects, meshes and render pass released
+    boundary.stillleben.deaths.clear()
+
+
+def test_two_threads_neither_deadlock_nor_mix_buffers(boundary):
+    renderer = built(boundary, buffers="essential")
+    scene = renderer.scene()
+    scenes = [moved(scene, (0, 0, 0.4 * i, 0.02 * i, 0, 0)) for i in range(2)]
+    expected = [renderer(s) for s in scenes]
+    assert (np.asarray(expected[0].rgb) != np.asarray(expected[1].rgb)).any()
+    gradient = jax.jit(jax.grad(loss_of(renderer, scene, 0.5)))
+    expected_gradient = gradient(jnp.zeros(6))
+    jitted = jax.jit(renderer)
+    errors = []
+
+    def work(number):
+        try:
+            for i in range(15):
+                k = (number + i) % 2
+                assert_same((renderer if i % 2 else jitted)(scenes[k]), expected[k])
+                if i % 5 == 0:
+                    np.testing.assert_allclose(gradient(jnp.zeros(6)), expected_gradient, rtol=1e-5)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+        assert not thread.is_alive(), "deadlock"
+    assert errors == []
+
+
+# --- refinement --------------------------------------------------------------------------------------------------------
+
+
+UNIT = jnp.array([1, 1, 1, 0.1, 0.1, 0.1])  # a radian counts as much as 0.1 m
+
+
+@pytest.mark.parametrize("compile", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_descending_by_value_and_grad_converges(boundary, compile):
+    renderer = built(boundary, buffers="essential")
+    scene = renderer.scene()
+    target = sl.render(scene, renderer)
+    start = moved(scene, (0.05, -0.05, 0.05, 0.006, 0.004, -0.004))
+
+    def loss(delta):
+        T = sl.apply_pose_delta(start.T_world_object, delta * UNIT)
+        images = sl.render(dataclasses.replace(start, T_world_object=T), renderer)
+        return jnp.mean((images.rgb - target.rgb) ** 2)
+
+    step = compile(jax.value_and_grad(loss))
+    optimizer = optax.adam(0.01)
+    delta, values = jnp.zeros((2, 6)), []
+    state = optimizer.init(delta)
+    for _ in range(20):
+        value, gradient = step(delta)
+        values.append(float(value))
+        update, state = optimizer.update(gradient, state)
+        delta += update
+    assert min(values[-5:]) < 0.25 * values[0], values
+
+
+def test_refine_poses_converges_from_several_starts(boundary):
+    renderer = built(boundary, buffers="essential")
+    scene = renderer.scene()
+    images = sl.render(scene, renderer)
+    starts = [moved(scene, (0.05, -0.05, 0.05, 0.006 * i, 0.004, -0.004)).T_world_object for i in (1, 2)]
+    starts = jnp.stack(starts)
+    fit = sl.refine_poses(
+        scene, sl.Observation(images.rgb, images.depth), renderer, loss=sl.photometric_loss, starts=starts, steps=30
+    )
+    assert fit.loss < 0.4 * fit.loss_history[0].min()
+
+
+def test_refine_poses_runs_without_jit_on_a_scene_of_this_thread(boundary):
+    renderer, _ = here(boundary, buffers="essential")
+    scene = renderer.scene()
+    observation = sl.Observation(sl.render(scene, renderer).rgb)
+    start = moved(scene, (0.05, -0.05, 0.05, 0.006, 0.004, -0.004))
+    fit = sl.refine_poses(start, observation, renderer, loss=sl.photometric_loss, steps=2, jit=False)
+    assert fit.loss < fit.loss_history[0].min()
+
+
+# --- the GPU -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gpu
+def test_callbacks_run_on_gpu_buffers(gpu, boundary):
+    renderer = built(boundary, buffers="essential")
+    scene = jax.device_put(renderer.scene(), gpu)
+    eager, jitted = renderer(scene), jax.jit(renderer)(scene)
+    assert jitted.rgb.devices() == {gpu} == eager.rgb.devices()
+    assert_same(jitted, eager)
+    loss = loss_of(renderer, scene, 0.5)
+    np.testing.assert_allclose(jax.jit(jax.grad(loss))(jnp.zeros(6)), jax.grad(loss)(jnp.zeros(6)), rtol=1e-3, atol=1e-6)
+
+
+def test_result_of_the_renderer_equals_the_conversion(boundary):
+    renderer, stage_scene = here(boundary)
+    scene = renderer.scene()
+    result = renderer(scene)
+    direct = boundary.stillleben.RenderPass().render(stage_scene)
+    assert_same(result_from_stillleben(direct), result)
+    np.testing.assert_array_equal(from_torch(direct.coordinates()), result.coordinates)
+    np.testing.assert_array_equal(from_torch(direct.depth()), result.depth)
+    assert torch.equal(direct.instance_index().squeeze(-1), torch.from_numpy(np.array(result.instance_index)))

@@ -1,0 +1,83 @@
+"""Long loops do not grow, and two threads that cross the boundary at once do not disturb each other."""
+
+import gc
+import os
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from crossing import crossing_step, resident_bytes
+from fake_stillleben import recorded_stage
+
+from interop import torch_loss
+from interop.dlpack import from_torch, shares_memory, to_torch
+
+STEPS = 500
+ALLOWED_GROWTH = 60e6  # bytes; one image of each buffer left behind per step would be 400e6
+
+
+def test_500_steps_do_not_grow(boundary, golden):
+    data = golden("bunny_cube").data
+    renderer = boundary.Renderer.build(lambda: recorded_stage(boundary.stillleben, data), buffers="essential")
+    step = crossing_step(renderer, renderer.scene(), torch.from_numpy(data["buf_rgb"][..., :3] / np.float32(255)))
+    for _ in range(STEPS // 5):
+        step()
+    gc.collect()
+    before = resident_bytes()
+    for _ in range(STEPS - STEPS // 5):
+        step()
+    gc.collect()
+    assert resident_bytes() - before < ALLOWED_GROWTH
+
+
+def test_the_measure_of_memory_notices_growth():
+    before = resident_bytes()
+    kept = np.ones(int(2 * ALLOWED_GROWTH) // 8)
+    assert resident_bytes() - before > ALLOWED_GROWTH
+    del kept
+
+
+def test_two_threads_cross_at_once():
+    loss = torch_loss(lambda x, scale: (x * scale).sum())
+    gradient = jax.jit(jax.grad(loss))
+    errors, barrier = [], threading.Barrier(2)
+
+    def work(number):
+        try:
+            rng = np.random.default_rng(number)
+            barrier.wait()
+            for i in range(60):
+                value = float(rng.integers(1, 1000))
+                tensor = torch.full((60, 80, 4), value)
+                array = from_torch(tensor)
+                assert shares_memory(array, tensor) and (np.asarray(array) == value).all()
+                back = to_torch(array + 1)
+                assert (back == value + 1).all()
+                scale = jnp.full((60, 80, 4), value)
+                got = (gradient if i % 2 else jax.grad(loss))(array, scale)
+                assert (np.asarray(got) == value).all()
+                np.testing.assert_allclose(loss(array, scale), value**2 * tensor.numel(), rtol=1e-5)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+        assert not thread.is_alive(), "deadlock"
+    assert errors == []
+
+
+def test_the_number_of_threads_does_not_grow(boundary):
+    from fake_stillleben import ray_cast_stage
+
+    renderers = [boundary.Renderer.build(lambda: ray_cast_stage(boundary.stillleben)) for _ in range(3)]
+    names = [thread.name for thread in threading.enumerate()]
+    before = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 0
+    for renderer in renderers * 5:
+        renderer(renderer.scene())
+    assert [thread.name for thread in threading.enumerate()] == names
+    assert len(os.listdir("/proc/self/task")) <= before + 1 if before else True
