@@ -265,7 +265,7 @@ def as_uint8(image: AnyPicture) -> UInt8[np.ndarray, "_height _width 3"]:
 
 
 def _distance_to_outline(coverage: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "height width"]:
-    """Signed distance to the outline in pixels, right up to about three pixels.
+    """Signed distance to the outline in pixels, right up to about five pixels.
 
     A straight edge blurred by a Gaussian is the Gaussian's integral of the distance: its inverse gives the distance at
     fractions of a pixel, where a distance transform of a mask would give stairs.
