@@ -111,7 +111,8 @@ def refine_poses(
     def step(T, state, unit, scene, observation):
         def step_one(T, state, unit):
             value, gradient = jax.value_and_grad(loss_after)(jnp.zeros_like(unit), T, unit, scene, observation)
-            update, state = optimizer.update(gradient, state)
+            # Optimisers that ask for the parameters get the twist of the present pose, which is zero.
+            update, state = optimizer.update(gradient, state, jnp.zeros_like(unit))
             return value, compose(T, jax.vmap(se3_exp)(update * unit)), state
 
         return batch(step_one)(T, state, unit)

@@ -96,6 +96,11 @@ def test_the_callback_sees_progress_and_can_stop(truth, renderer, observation):
     assert len(fit.loss_history) == 3
 
 
+def test_an_optimizer_that_asks_for_the_parameters(truth, renderer, observation):
+    fit = sl.refine_poses(start_of(truth), observation, renderer, optimizer=optax.lion(2e-3), steps=40)
+    assert fit.loss < 0.5 * fit.loss_history[0, 0]
+
+
 def test_random_starts(truth):
     starts = sl.random_starts(jax.random.key(0), truth, 5, rotation=0.3, translation=0.02)
     np.testing.assert_allclose(starts[0], truth.T_world_object, atol=1e-7)

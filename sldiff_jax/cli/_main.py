@@ -40,12 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: with code 0, after ``--help`` and ``--version``.
     """
     try:
-        parser = _parser()
-        options, others = parser.parse_known_args(argv)
-        if options.run is doctor.run:
-            options.arguments = others
-        elif others:
-            parser.error(f"unrecognized arguments: {' '.join(others)}")
+        options = _parser().parse_args(argv)
         return options.run(options)
     except InputError as error:
         print(f"sldiff-jax: error: {' '.join(str(error).split())}", file=sys.stderr)

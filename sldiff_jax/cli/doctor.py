@@ -13,14 +13,11 @@ DESCRIPTION = "Reports versions and devices, and checks the boundary between tor
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares no options: all arguments are passed on."""
+    """Declares no options: there are none."""
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs the checks of the torch boundary, which sldiff_jax itself must not import.
-
-    Args:
-        options: ``arguments`` holds what to pass on.
 
     Returns:
         The exit code of those checks; 1 if they cannot be loaded.
@@ -30,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     except ImportError as error:
         _report_without_torch(error)
         return 1
-    return doctor.main(list(options.arguments))
+    return doctor.main()
 
 
 def _report_without_torch(error: ImportError) -> None:
