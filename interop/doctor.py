@@ -26,7 +26,7 @@ NARROW = ["bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "float1
 WIDE = ["int64", "uint64", "float64", "complex128"]
 
 RENDER_WITH_STILLLEBEN = """
-import torch, stillleben
+import stillleben, torch
 stillleben.init()
 rgb = stillleben.RenderPass().render(stillleben.Scene((64, 48))).rgb()
 assert tuple(rgb.shape) == (48, 64, 4) and rgb.dtype == torch.uint8, (rgb.shape, rgb.dtype)

@@ -401,12 +401,9 @@ def test_help_and_version(capsys):
     assert capsys.readouterr().out.splitlines()[-1].startswith("sldiff-jax ")
 
 
-def test_doctor_passes_on_arguments_and_exit_code(monkeypatch):
-    asked = []
-    doctor = types.SimpleNamespace(main=lambda arguments: asked.append(arguments) or 7)
-    monkeypatch.setitem(sys.modules, "interop.doctor", doctor)
-    assert main(["doctor", "--verbose", "x"]) == 7
-    assert asked == [["--verbose", "x"]]
+def test_doctor_hands_over_and_returns_the_exit_code(monkeypatch):
+    monkeypatch.setitem(sys.modules, "interop.doctor", types.SimpleNamespace(main=lambda: 7))
+    assert main(["doctor"]) == 7
 
 
 def test_doctor_without_torch_still_reports(monkeypatch, capsys):

@@ -13,18 +13,18 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: pip install 'sldiff-jax[torch]'")
 
-import torch  # noqa: E402
-from fake_stillleben import FakeStillleben  # noqa: E402
+import torch
+from fake_stillleben import FakeStillleben
 
 
 class Boundary(NamedTuple):
-    """The stand-in, and the module of `StilllebenRenderer` that imported it."""
+    """The stand-in, and the module of `StilllebenRenderer` that uses it."""
 
     stillleben: FakeStillleben
     module: ModuleType
 
     @property
-    def Renderer(self) -> type:  # noqa: N802
+    def Renderer(self) -> type:
         return self.module.StilllebenRenderer
 
 
@@ -37,19 +37,36 @@ def one_thread_of_torch() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="package")
+def renderer_module() -> Iterator[tuple[ModuleType, list[FakeStillleben]]]:
+    """The module of `StilllebenRenderer`, imported where stillleben can be, and the stand-ins of all tests."""
+    fakes: list[FakeStillleben] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "stillleben", FakeStillleben())
+        patch.delitem(sys.modules, "interop._stillleben_renderer", raising=False)
+        module = importlib.import_module("interop._stillleben_renderer")
+        yield module, fakes
+        gc.collect()
+        flush(module)
+        assert [fake.deaths for fake in fakes if fake.deaths] == []
+
+
 @pytest.fixture(params=[False], ids=["heap"])
-def boundary(request, monkeypatch) -> Iterator[Boundary]:
-    """A stand-in for stillleben. Fails the test if the real one would have ended the process.
+def boundary(request, renderer_module, monkeypatch) -> Iterator[Boundary]:
+    """A new stand-in for stillleben. Fails the test if the real one would have ended the process.
 
     Parametrise indirectly with True for images aligned as on a GPU.
     """
-    fake = FakeStillleben(aligned=request.param)
-    monkeypatch.setitem(sys.modules, "stillleben", fake)
-    monkeypatch.delitem(sys.modules, "interop._stillleben_renderer", raising=False)
-    module = importlib.import_module("interop._stillleben_renderer")
+    module, fakes = renderer_module
+    fakes.append(fake := FakeStillleben(aligned=request.param))
+    monkeypatch.setattr(module, "stillleben", fake)
     monkeypatch.setattr(module, "has_current_context", fake.has_current_context)
     yield Boundary(fake, module)
-    gc.collect()
-    if module._make_thread.cache_info().currsize:
-        module._stillleben_thread().run(lambda: None)  # what was released is released by then
+    flush(module)
     assert fake.deaths == []
+
+
+def flush(module: ModuleType) -> None:
+    """Waits until what was released on stillleben's thread is gone."""
+    if module._make_thread.cache_info().currsize:
+        module._stillleben_thread().run(lambda: None)

@@ -146,7 +146,7 @@ class RenderPassResult(_Native):
     def rgb(self) -> torch.Tensor:
         return self._read("rgb")
 
-    def coordDepth(self) -> torch.Tensor:  # noqa: N802
+    def coordDepth(self) -> torch.Tensor:
         return self._read("coord_depth")
 
     def coordinates(self) -> torch.Tensor:

@@ -86,9 +86,12 @@ def table(number: int) -> dict[str, dict[str, str]]:
     return {row[0]: dict(zip(header[2:], row[2:])) for row in rows}
 
 
+COPY = {"copy=None": None, "copy=False": False, "copy=True": True}
+
+
 def cells(number: int, makers: dict):
     return [
-        pytest.param(row, {"copy=None": None, "copy=False": False, "copy=True": True}[column], cell, id=f"{row}-{column}")
+        pytest.param(row, COPY[column], cell, id=f"{row}-{column}")
         for row, columns in table(number).items()
         for column, cell in columns.items()
         if makers[row] is not None
@@ -102,7 +105,10 @@ def test_every_row_of_the_tables_is_tested():
 @pytest.mark.parametrize(("row", "copy", "cell"), cells(0, FROM_TORCH))
 def test_from_torch(row, copy, cell, monkeypatch):
     tensor = FROM_TORCH[row]()
-    with jax.enable_x64(row.endswith("on")), pinned(monkeypatch, tensor) if row == "pinned" else contextlib.nullcontext():
+    with (
+        jax.enable_x64(row.endswith("on")),
+        pinned(monkeypatch, tensor) if row == "pinned" else contextlib.nullcontext(),
+    ):
         if cell == "error":
             with pytest.raises(ValueError, match=CAUSES[row][0]) as caught:
                 from_torch(tensor, copy=copy)
@@ -190,7 +196,21 @@ def test_64_bit_arrays_stay_64_bit_tensors(name, x64):
 
 @pytest.mark.parametrize(
     "name",
-    "bool uint8 int8 uint16 int16 uint32 int32 float16 bfloat16 float32 complex64 float8_e4m3fn float8_e5m2".split(),
+    [
+        "bool",
+        "uint8",
+        "int8",
+        "uint16",
+        "int16",
+        "uint32",
+        "int32",
+        "float16",
+        "bfloat16",
+        "float32",
+        "complex64",
+        "float8_e4m3fn",
+        "float8_e5m2",
+    ],
 )
 def test_every_common_dtype_crosses_both_ways_without_a_copy(name):
     tensor = torch.ones(16).to(getattr(torch, name))

@@ -23,7 +23,14 @@ def test_all_is_well_here(capsys, monkeypatch):
         monkeypatch.setitem(doctor.CHECKS, "stillleben", (lambda: iter(()), ""))
     assert doctor.main() == 0
     report = capsys.readouterr().out
-    for words in ("jax " + jax.__version__, "cpu", "torch to JAX, cpu: bool uint8", "float64", "inside jit", "triangle"):
+    for words in (
+        "jax " + jax.__version__,
+        "cpu",
+        "torch to JAX, cpu: bool uint8",
+        "float64",
+        "inside jit",
+        "triangle",
+    ):
         assert words in report
     assert "FAILED" not in report and report.endswith("What is installed works together.\n")
 
@@ -51,10 +58,10 @@ def test_gpus_that_do_not_match_fail_with_a_remedy(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(doctor, "_gpu_of_jax", lambda: None)
-    assert [line for line in lines_of("torch") if line.status == doctor.FAILED][0].text.endswith("'sldiff-jax[cuda]'")
+    assert "'sldiff-jax[cuda]'" in next(line for line in lines_of("torch") if line.status == doctor.FAILED).text
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(doctor, "_gpu_of_jax", lambda: "a GPU")
-    assert "JAX_PLATFORMS=cpu" in [line for line in lines_of("torch") if line.status == doctor.FAILED][0].text
+    assert "JAX_PLATFORMS=cpu" in next(line for line in lines_of("torch") if line.status == doctor.FAILED).text
 
 
 def test_preallocation_is_reported(monkeypatch):
@@ -80,7 +87,11 @@ STILLLEBEN = {
         "renders",
     ),
     "ends the process": ("import os\ninit = os.abort", doctor.FAILED, "EGL"),
-    "cannot be imported": ("raise ImportError('undefined symbol: torch')", doctor.FAILED, "against the installed torch"),
+    "cannot be imported": (
+        "raise ImportError('undefined symbol: torch')",
+        doctor.FAILED,
+        "against the installed torch",
+    ),
 }
 
 

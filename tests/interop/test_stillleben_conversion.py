@@ -1,12 +1,10 @@
 """Scenes and render results of stillleben as those of sldiff_jax, against the recorded buffers."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 from fake_stillleben import RenderPassResult, ray_cast_stage, recorded_stage, textures_of
 
-import sldiff_jax as sl
 from interop.dlpack import shares_memory
 from interop.stillleben import result_from_stillleben, scene_from_stillleben
 
@@ -47,7 +45,7 @@ def test_the_stand_in_hands_out_what_was_recorded(recorded, name):
             tensor = getattr(result, key.removeprefix("buf_"))()
             assert tensor.shape == data[key].shape and tensor.numpy().dtype == data[key].dtype
             np.testing.assert_array_equal(tensor.numpy(), data[key])
-    height, width = data["buf_rgb"].shape[:2]
+    width = data["buf_rgb"].shape[1]
     assert result.coordinates().stride() == (4 * width, 4, 1) == result.vertex_indices().stride()
     assert result.depth().stride() == (4 * width, 4)
     assert result.rgb().data_ptr() % 64 == 16
@@ -161,17 +159,6 @@ def test_labels_that_an_image_cannot_hold_are_refused(boundary, labels, message)
     scene, _ = ray_cast_stage(boundary.stillleben, labels=labels)
     with pytest.raises(ValueError, match=rf"instance_index.*{message}"):
         scene_from_stillleben(scene)
-
-
-def test_converted_buffers_give_the_gradients_of_the_recorded_ones(recorded, golden):
-    scene, result, data = recorded("five")
-    expected = golden("five")
-    gradient = sl.backpropagate_gradient_to_poses(
-        scene_from_stillleben(scene), result_from_stillleben(result, buffers="essential"), jnp.asarray(data["grad_image"])
-    )
-    np.testing.assert_array_equal(
-        gradient, sl.backpropagate_gradient_to_poses(expected.scene, expected.result, jnp.asarray(data["grad_image"]))
-    )
 
 
 @pytest.mark.gpu

@@ -184,9 +184,7 @@ def test_mistakes_are_named():
 
 def test_a_feature_loss_in_torch_refines_a_pose_in_jax(boundary):
     """Render and compare with any loss: a convolutional network in torch, the pose in JAX."""
-    renderer = boundary.Renderer.build(
-        lambda: fake_stillleben.ray_cast_stage(boundary.stillleben), buffers="essential"
-    )
+    renderer = boundary.Renderer.build(lambda: fake_stillleben.ray_cast_stage(boundary.stillleben), buffers="essential")
     truth = renderer.scene()
     target = sl.render(truth, renderer).rgb
     offset = jnp.array([[0.08, -0.06, 0.1, 0.012, -0.01, 0.01]] * 2)
@@ -226,7 +224,9 @@ def test_the_renderer_of_the_refinement_really_renders():
     fake.init()
     scene, render_pass = fake_stillleben.ray_cast_stage(fake)
     before = render_pass.render(scene).rgb()
-    scene.objects[0].set_pose(scene.objects[0].pose() @ torch.from_numpy(analytic.rigid(RNG, (0.02, 0, 0), 0.2)).float())
+    scene.objects[0].set_pose(
+        scene.objects[0].pose() @ torch.from_numpy(analytic.rigid(RNG, (0.02, 0, 0), 0.2)).float()
+    )
     assert (render_pass.render(scene).rgb() != before).any()
 
 
