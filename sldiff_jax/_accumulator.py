@@ -61,21 +61,27 @@ def accumulate(scene: Scene, render_result: RenderResult, motion: Motion) -> Tra
     x = render_result.coordinates
     c_x, c_y, w, in_front = _clip(_gather_rows(scene.T_clip_object, rows), x)
 
-    def dL_dc(s_x: ScalarImage, s_y: ScalarImage) -> tuple[ScalarImage, ScalarImage, ScalarImage]:
-        # XLA keeps the results of divisions rather than computing them again for each of the twelve products below.
+    def dL_dc(
+        s_x: ScalarImage, s_y: ScalarImage, s_w: ScalarImage | None = None
+    ) -> tuple[ScalarImage, ScalarImage, ScalarImage]:
+        # Division comes last: XLA keeps the results of divisions rather than computing them again for each of the
+        # twelve products below.
         u, v = jnp.where(in_front, s_x, 0) / w, jnp.where(in_front, s_y, 0) / w
-        return u, v, -(u * c_x + v * c_y) / w
+        t = -(u * c_x + v * c_y)
+        if s_w is not None:
+            t += jnp.where(in_front, s_w, 0) * w
+        return u, v, t / w
 
-    u, v, t = dL_dc(motion.x, motion.y)
-    if motion.w is not None:
-        t += jnp.where(in_front, motion.w, 0)
+    u, v, t = dL_dc(motion.x, motion.y, motion.w)
     homogeneous = jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
     outer = jnp.stack([u, v, t], axis=-1)[..., :, None] * homogeneous[..., None, :]
     A = sum_by_row(outer, rows, scene.T_world_object.shape[0])
     if motion.rim_x is not None and motion.rim_y is not None:
         # The point r behind x is x + (r / w) (x - o), with o the camera's centre in the object frame, and its clip w is
         # w + r: so its dL/dc x^T is that of the pixel's point, less r / (w + r) dL/dc o^T.
-        rim = sum_by_row(jnp.stack(dL_dc(motion.rim_x, motion.rim_y), axis=-1), rows, scene.T_world_object.shape[0])
+        # Four numbers per pixel where three would do: scattering three is twice as slow.
+        u, v, t = dL_dc(motion.rim_x, motion.rim_y)
+        rim = sum_by_row(jnp.stack([u, v, t, jnp.zeros_like(t)], axis=-1), rows, scene.T_world_object.shape[0])[:, :3]
         camera_in_object = jax.vmap(inverse_transform)(scene.T_camera_object)[:, :, 3]
         A -= rim[:, :, None] * camera_in_object[:, None, :]
     return jnp.concatenate([A[:, :2], jnp.zeros_like(A[:, :1]), A[:, 2:]], axis=1)

@@ -21,28 +21,43 @@ of the image, where repeating pixels halves the contrast.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ._accumulator import Motion
 from ._camera import Camera
 from ._neighbours import neighbour, with_margin
 from ._render_result import RenderResult
-from ._typing import ColorImage, ObjectRows, ScalarImage
+from ._typing import ColorImage, Labels, Mask, ObjectRows, PaddedScalarImage, ScalarImage
 
 RIM_FACTOR = math.sqrt(0.5) / (math.sqrt(1.5) - math.sqrt(0.5))
 RIM_LIMIT = 20.0
 """How far the rim may lie behind the last pixel, in footprints of a pixel: steeper is a step in the surface."""
 
 
+class _Planes(NamedTuple):
+    """What the estimator compares between a pixel and its neighbours; planes only, XLA does not vectorise channels."""
+
+    label: Labels
+    depth: ScalarImage
+    color: list[Array]
+    wrt_color: list[ScalarImage]
+    wrt_depth: ScalarImage | None
+    wrt_mask: ScalarImage | None
+    row: ObjectRows
+    pixel: Int[Array, "height width"]
+
+
 def contrast_motion(
     camera: Camera,
     render_result: RenderResult,
     rows: ObjectRows,
-    rgb: ColorImage,
-    depth: ScalarImage,
-    mask: ScalarImage,
+    rgb: ColorImage | None,
+    depth: ScalarImage | None,
+    mask: ScalarImage | None,
     object_masks: Float[Array, "objects height width"] | None,
 ) -> Motion:
     """Derivative of an objective with respect to the motion of the surfaces, from its derivatives by the images.
@@ -51,67 +66,92 @@ def contrast_motion(
         camera: the camera, for the footprint of a pixel.
         render_result: the rendered buffers, (H, W).
         rows: (H, W) int, the scene row of each pixel's object, N where there is none.
-        rgb: (H, W, 3) float, derivative of the objective with respect to the colour in [0, 1].
-        depth: (H, W) float, the same for the depth. An edge against the background is none in depth: where nothing was
-            measured there is no depth to compare with.
-        mask: (H, W) float, the same for "some object is seen here".
+        rgb: optional (H, W, 3) float, derivative of the objective with respect to the colour in [0, 1].
+        depth: optional (H, W) float, the same for the depth. An edge against the background is none in depth: where
+            nothing was measured there is no depth to compare with.
+        mask: optional (H, W) float, the same for "some object is seen here".
         object_masks: optional (N, H, W) float, the same for "this object is seen here".
 
     Returns:
-        The motion's derivatives, zero on the background.
+        The motion's derivatives. What they hold on the background belongs to no object.
     """
     height, width = render_result.instance_index.shape
+    dtype = render_result.coord_depth.dtype
+
+    def derivative(plane: ScalarImage) -> PaddedScalarImage:
+        # A constant, because XLA would compute what leads to the derivative again for every repeated border.
+        return with_margin(plane, 1, fill=0)
+
     # Repeated border pixels make pairs without contrast.
-    labels, depths = with_margin(render_result.instance_index, 1), with_margin(render_result.depth, 1)
-    colors = with_margin(render_result.rgb, 1)
-    row, column = jnp.arange(height)[:, None], jnp.arange(width)
-    label, here, seen = neighbour(labels), neighbour(depths), neighbour(labels) != 0
-    per_level = 1 / 255 if colors.dtype == jnp.uint8 else 1.0
-
-    def half(dy: int, dx: int) -> ScalarImage:
-        """The pixel's own half of the contrast with a neighbour, contracted with the objective's derivatives."""
-        other_seen = neighbour(labels, dy, dx) != 0
-        step = (neighbour(colors, dy, dx).astype(rgb.dtype) - neighbour(colors).astype(rgb.dtype)) * per_level
-        total = sum(step[..., c] * rgb[..., c] for c in range(3))
-        total += jnp.where(seen & other_seen, neighbour(depths, dy, dx) - here, 0) * depth
-        total += (other_seen.astype(mask.dtype) - seen.astype(mask.dtype)) * mask
-        return total if object_masks is None else total + _object_mask_half(object_masks, rows, dy, dx)
-
-    halves = {offset: half(*offset) for offset in ((0, -1), (0, 1), (-1, 0), (1, 0))}
-
-    def towards(dy: int, dx: int) -> tuple[ScalarImage, ScalarImage]:
-        """What pulls at the pixel through its edge with one neighbour: all of it, and the part due to the rim."""
-        other_label, other_depth = neighbour(labels, dy, dx), neighbour(depths, dy, dx)
-        outline = (label != other_label) & seen & ((other_label == 0) | (here < other_depth))
-        own_half = halves[dy, dx]
-        # Seen from the neighbour the same contrast has the other sign. What rolls over the border is never used.
-        other_half = -jnp.roll(halves[-dy, -dx], (-dy, -dx), (0, 1))
-        # At the border of the image the contrast with the unseen neighbour is taken for that with the opposite one.
-        at_border = (row == (height - 1 if dy < 0 else 0)) if dy else (column == (width - 1 if dx < 0 else 0))
-        inner = own_half * jnp.where(at_border, 2, 1)
-        pull = jnp.where(label == other_label, inner, jnp.where(outline, own_half + other_half, 0))
-
-        focal = jnp.abs(camera.projection[0, 0] * width if dx else camera.projection[1, 1] * height) / 2
-        behind = here - neighbour(depths, -dy, -dx)
-        smooth = outline & (neighbour(labels, -dy, -dx) == label) & (behind > 0)
-        recession = jnp.where(smooth, jnp.minimum(RIM_FACTOR * behind, RIM_LIMIT * here / focal), 0)
-        return pull, pull * recession / (here + recession)
-
-    left, right, up, down = (towards(*offset) for offset in halves)
-    return Motion(
-        x=(left[0] - right[0]) * (width / 4),
-        y=(up[0] - down[0]) * (height / 4),
-        w=depth,
-        rim_x=(left[1] - right[1]) * (width / 4),
-        rim_y=(up[1] - down[1]) * (height / 4),
+    planes = _Planes(
+        label=with_margin(render_result.instance_index, 1),
+        depth=with_margin(render_result.depth, 1),
+        color=[] if rgb is None else [with_margin(render_result.rgb[..., c], 1) for c in range(3)],
+        wrt_color=[] if rgb is None else [derivative(rgb[..., c]) for c in range(3)],
+        wrt_depth=None if depth is None else derivative(depth),
+        wrt_mask=None if mask is None else derivative(mask),
+        row=with_margin(rows, 1),
+        pixel=with_margin(jnp.arange(height * width).reshape(height, width), 1),
     )
+    per_level = 1 / 255 if render_result.rgb.dtype == jnp.uint8 else 1.0
+
+    def towards(
+        here: _Planes, there: _Planes, opposite: _Planes, at_border: Mask, footprint: Array
+    ) -> tuple[ScalarImage, ScalarImage]:
+        """What pulls at the pixel through its edge with one neighbour: all of it, and the part due to the rim."""
+        seen, other_seen = here.label != 0, there.label != 0
+        same = here.label == there.label
+        outline = ~same & seen & (~other_seen | (here.depth < there.depth))
+        both = outline.astype(dtype)  # the outline takes both halves of the contrast
+        pull = jnp.zeros((), dtype)
+        for color, other_color, wrt, other_wrt in zip(here.color, there.color, here.wrt_color, there.wrt_color):
+            pull += (other_color.astype(dtype) - color.astype(dtype)) * per_level * (wrt + both * other_wrt)
+        if here.wrt_depth is not None and there.wrt_depth is not None:
+            step = jnp.where(seen & other_seen, there.depth - here.depth, 0)
+            pull += step * (here.wrt_depth + both * there.wrt_depth)
+        if here.wrt_mask is not None and there.wrt_mask is not None:
+            pull += (other_seen.astype(dtype) - seen.astype(dtype)) * (here.wrt_mask + both * there.wrt_mask)
+        if object_masks is not None and object_masks.size:
+            pull += _object_mask_half(object_masks, here, there, here.pixel)
+            pull += both * _object_mask_half(object_masks, here, there, there.pixel)
+        # At the border of the image the contrast with the unseen neighbour is taken for that with the opposite one.
+        pull *= jnp.where(same, jnp.where(at_border, 2, 1), outline.astype(dtype))
+        behind = here.depth - opposite.depth
+        smooth = outline & (opposite.label == here.label) & (behind > 0)
+        recession = jnp.where(smooth, jnp.minimum(RIM_FACTOR * behind, RIM_LIMIT * footprint * here.depth), 0)
+        return pull, pull * (recession / (here.depth + recession))
+
+    def along(axis: tuple[Array, Array, Array, Array]) -> tuple[ScalarImage, ScalarImage]:
+        step, scale, footprint, last = axis
+        position = step[0] * jnp.arange(height)[:, None] + step[1] * jnp.arange(width)
+
+        def beside(offset: Array) -> _Planes:
+            at = (offset[0] + 1, offset[1] + 1)
+            return jax.tree.map(lambda plane: jax.lax.dynamic_slice(plane, at, (height, width)), planes)
+
+        here, before, after = jax.tree.map(neighbour, planes), beside(-step), beside(step)
+        pull_before, rim_before = towards(here, before, after, position == last, footprint)
+        pull_after, rim_after = towards(here, after, before, position == 0, footprint)
+        return scale * (pull_before - pull_after), scale * (rim_before - rim_after)
+
+    # A loop over the two axes: XLA computes what enters a loop once, but what enters slices once per slice.
+    P = camera.projection
+    steps = jnp.array([[0, 1], [1, 0]], dtype=jnp.int32)
+    scales = jnp.array([width / 4, height / 4], dtype=dtype)
+    footprints = 2 / jnp.abs(jnp.stack([P[0, 0] * width, P[1, 1] * height]))
+    last = jnp.array([width - 1, height - 1], dtype=jnp.int32)
+    (x, y), (rim_x, rim_y) = jax.lax.map(along, (steps, scales, footprints, last))
+    return Motion(x=x, y=y, w=depth, rim_x=rim_x, rim_y=rim_y)
 
 
 def _object_mask_half(
-    object_masks: Float[Array, "objects height width"], rows: ObjectRows, dy: int, dx: int
+    object_masks: Float[Array, "objects height width"], here: _Planes, there: _Planes, pixel: Int[Array, "height width"]
 ) -> ScalarImage:
     """Of all objects' masks only those of the pixel's and of its neighbour's object differ between the two."""
-    cotangent = jnp.concatenate([object_masks, jnp.zeros_like(object_masks, shape=(1, *rows.shape))])
-    rises = jnp.take_along_axis(cotangent, neighbour(with_margin(rows, 1), dy, dx)[None], axis=0)
-    falls = jnp.take_along_axis(cotangent, rows[None], axis=0)
-    return (rises - falls)[0]
+    _, height, width = object_masks.shape
+    flat = object_masks.reshape(-1)
+
+    def of_object(row: ObjectRows) -> ScalarImage:
+        return flat.at[row * (height * width) + pixel].get(mode="fill", fill_value=0)
+
+    return of_object(there.row) - of_object(here.row)

@@ -90,21 +90,33 @@ def _moving_images(object_masks: bool, T_clip_object: Transforms, scene: Scene, 
 
 
 def _moving_images_fwd(object_masks, T_clip_object, scene, result):
+    primals = (T_clip_object, scene, result)
+    T_clip_object, scene, result = jax.tree.map(lambda primal: primal.value, primals, is_leaf=_is_primal)
     return _moving_images(object_masks, T_clip_object, scene, result), (scene, result)
 
 
 def _moving_images_bwd(object_masks, residuals, cotangent):
-    scene, result = residuals
-    return _cotangent_of_T_clip_object(object_masks, scene, result, cotangent), None, None
+    images = (cotangent.rgb, cotangent.depth, cotangent.mask, cotangent.object_masks)
+    # An image that the objective does not use costs nothing.
+    images = [None if isinstance(image, jax.custom_derivatives.SymbolicZero) else image for image in images]
+    return _cotangent_of_T_clip_object(*residuals, *images), None, None
 
 
-@partial(jax.jit, static_argnums=0)
+@jax.jit
 def _cotangent_of_T_clip_object(
-    object_masks: bool, scene: Scene, result: RenderResult, cotangent: Rendering
+    scene: Scene,
+    result: RenderResult,
+    rgb: ColorImage | None,
+    depth: ScalarImage | None,
+    mask: ScalarImage | None,
+    object_masks: Float[Array, "objects height width"] | None,
 ) -> Transforms:
-    images = (cotangent.rgb, cotangent.depth, cotangent.mask, cotangent.object_masks if object_masks else None)
-    motion = contrast_motion(scene.camera, result, object_rows(scene, result), *images)
-    return accumulate(scene, result, motion)
+    rows = object_rows(scene, result)
+    return accumulate(scene, result, contrast_motion(scene.camera, result, rows, rgb, depth, mask, object_masks))
 
 
-_moving_images.defvjp(_moving_images_fwd, _moving_images_bwd)
+def _is_primal(leaf) -> bool:
+    return isinstance(leaf, jax.custom_derivatives.CustomVJPPrimal)
+
+
+_moving_images.defvjp(_moving_images_fwd, _moving_images_bwd, symbolic_zeros=True)
