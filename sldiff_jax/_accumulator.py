@@ -33,6 +33,9 @@ def object_rows(scene: Scene, render_result: RenderResult) -> ObjectRows:
     return row_of_label.at[label].get(mode="fill", fill_value=objects, wrap_negative_indices=False)
 
 
+FEW_OBJECTS = 5
+
+
 class Motion(NamedTuple):
     """Derivatives of an objective with respect to the motion of the surface points that the pixels show, (H, W) each.
 
@@ -112,8 +115,19 @@ def ndc_jacobian(
 
 def _gather_rows(T_clip_object: Transforms, rows: ObjectRows) -> list[list[ScalarImage]]:
     """Rows 0, 1 and 3 of every pixel's ``M_k`` as twelve planes, zero where no object is."""
+    objects = T_clip_object.shape[0]
     table = jnp.concatenate([T_clip_object, jnp.zeros_like(T_clip_object, shape=(1, 4, 4))])
-    return [[table[:, i, j].at[rows].get(mode="promise_in_bounds") for j in range(4)] for i in (0, 1, 3)]
+
+    def plane(i: int, j: int) -> ScalarImage:
+        if objects > FEW_OBJECTS:
+            return table[:, i, j].at[rows].get(mode="promise_in_bounds")
+        # XLA fuses a few selections with what follows; a gather it does not.
+        values = jnp.zeros(rows.shape, table.dtype)
+        for k in range(objects):
+            values = jnp.where(rows == k, table[k, i, j], values)
+        return values
+
+    return [[plane(i, j) for j in range(4)] for i in (0, 1, 3)]
 
 
 def _clip(

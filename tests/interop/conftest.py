@@ -11,10 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
-pytest.importorskip("torch", reason="torch is not installed: pip install 'sldiff-jax[torch]'")
-
-import torch
-from fake_stillleben import FakeStillleben
+torch = importlib.import_module("torch") if importlib.util.find_spec("torch") else None
+FakeStillleben = importlib.import_module("fake_stillleben").FakeStillleben if torch else None
 
 
 class Boundary(NamedTuple):
@@ -40,15 +38,16 @@ def one_thread_of_torch() -> Iterator[None]:
 @pytest.fixture(scope="package")
 def renderer_module() -> Iterator[tuple[ModuleType, list[FakeStillleben]]]:
     """The module of `StilllebenRenderer`, imported where stillleben can be, and the stand-ins of all tests."""
-    fakes: list[FakeStillleben] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "stillleben", FakeStillleben())
         patch.delitem(sys.modules, "interop._stillleben_renderer", raising=False)
         module = importlib.import_module("interop._stillleben_renderer")
-        yield module, fakes
-        gc.collect()
-        flush(module)
-        assert [fake.deaths for fake in fakes if fake.deaths] == []
+    sys.modules.pop("interop._stillleben_renderer", None)
+    fakes: list[FakeStillleben] = []
+    yield module, fakes
+    gc.collect()
+    flush(module)
+    assert [fake.deaths for fake in fakes if fake.deaths] == []
 
 
 @pytest.fixture(params=[False], ids=["heap"])

@@ -1,5 +1,9 @@
 """Tensors and arrays across the boundary: one test per row of the tables in `interop.dlpack`."""
 
+import pytest
+
+pytest.importorskip("torch", reason="needs torch: pip install 'sldiff-jax[torch]'")
+
 import contextlib
 import gc
 import re
@@ -8,7 +12,6 @@ import weakref
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 import torch
 from processes import run_python
 

@@ -1,10 +1,13 @@
 """The report of what works on this machine."""
 
+import pytest
+
+pytest.importorskip("torch", reason="needs torch: pip install 'sldiff-jax[torch]'")
+
 import importlib.util
 import sys
 
 import jax
-import pytest
 import torch
 from processes import try_python
 

@@ -1,8 +1,11 @@
 """Which thread has an OpenGL context, with a real one where EGL can make it."""
 
+import pytest
+
+pytest.importorskip("torch", reason="needs torch: pip install 'sldiff-jax[torch]'")
+
 import ctypes.util
 
-import pytest
 from processes import try_python
 
 from interop._gl_context import has_current_context

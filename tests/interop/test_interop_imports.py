@@ -1,5 +1,9 @@
 """What can be imported where torch or stillleben is missing, and what the errors say."""
 
+import pytest
+
+pytest.importorskip("torch", reason="needs torch: pip install 'sldiff-jax[torch]'")
+
 from processes import run_python
 
 

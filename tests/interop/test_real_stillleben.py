@@ -6,6 +6,10 @@ misuse ends the process. A scenario ends with exit code 0, or with SKIPPED and a
 
 from __future__ import annotations
 
+import pytest
+
+pytest.importorskip("torch", reason="needs torch: pip install 'sldiff-jax[torch]'")
+
 import dataclasses
 import functools
 import json
@@ -18,7 +22,6 @@ import threading
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 import torch
 from processes import try_python
 

@@ -1,7 +1,10 @@
 """Scenes and render results of stillleben as those of sldiff_jax, against the recorded buffers."""
 
-import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="needs torch: pip install 'sldiff-jax[torch]'")
+
+import numpy as np
 import torch
 from fake_stillleben import RenderPassResult, ray_cast_stage, recorded_stage, textures_of
 

@@ -1,5 +1,9 @@
 """Long loops do not grow, and two threads that cross the boundary at once do not disturb each other."""
 
+import pytest
+
+pytest.importorskip("torch", reason="needs torch: pip install 'sldiff-jax[torch]'")
+
 import gc
 import os
 import threading

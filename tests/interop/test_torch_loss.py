@@ -1,5 +1,9 @@
 """A loss in torch as a function of JAX."""
 
+import pytest
+
+pytest.importorskip("torch", reason="needs torch: pip install 'sldiff-jax[torch]'")
+
 import dataclasses
 
 import analytic
@@ -8,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pytest
 import torch
 
 import sldiff_jax as sl

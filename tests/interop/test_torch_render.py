@@ -1,12 +1,15 @@
 """Rendering in JAX as a function of torch."""
 
+import pytest
+
+pytest.importorskip("torch", reason="needs torch: pip install 'sldiff-jax[torch]'")
+
 import dataclasses
 
 import fake_stillleben
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 import torch
 
 import sldiff_jax as sl
