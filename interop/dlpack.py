@@ -54,7 +54,7 @@ SAME_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16:
 
 
 def from_torch(tensor: torch.Tensor, *, copy: bool | None = None) -> jax.Array:
-    """A torch tensor as a JAX array; the table above says when memory is shared.
+    """A torch tensor as a JAX array; the table in the docstring of `interop.dlpack` says when memory is shared.
 
     Args:
         tensor: any shape and dtype, on the CPU or on a GPU that JAX has too.
@@ -84,7 +84,7 @@ def from_torch(tensor: torch.Tensor, *, copy: bool | None = None) -> jax.Array:
 
 
 def to_torch(array: jax.Array, *, copy: bool | None = None) -> torch.Tensor:
-    """A JAX array as a torch tensor; the table above says when memory is shared.
+    """A JAX array as a torch tensor; the table in the docstring of `interop.dlpack` says when memory is shared.
 
     Waits until the array has been computed (on a GPU, the current torch stream waits).
 

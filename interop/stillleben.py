@@ -15,8 +15,6 @@ from ._stillleben_buffers import make_result, make_scene, read_result, read_scen
 if TYPE_CHECKING:
     from ._stillleben_renderer import StilllebenRenderer as StilllebenRenderer
 
-__all__ = ["StilllebenRenderer", "result_from_stillleben", "scene_from_stillleben"]
-
 
 def __getattr__(name: str) -> Any:
     if name == "StilllebenRenderer":

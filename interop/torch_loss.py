@@ -18,7 +18,8 @@ def torch_loss(fn_or_module: Callable[..., Any]) -> Callable[..., Float[Array, "
     Called with concrete arrays, also under an eager `jax.grad`, arrays reach torch and gradients come back without a
     copy. Inside `jit` and `vmap` it runs as a callback on device buffers (under `vmap` once per row). Either way loss
     and gradients come from one forward and one backward pass of torch, on the device of the arrays: a module must be
-    there too. Parameters of the module get no gradient.
+    there too. Parameters of the module get no gradient. On a CPU with few cores, ``torch.set_num_threads(1)`` can make
+    this several times faster: torch's threads and XLA's wait actively and take the cores from each other.
 
     Args:
         fn_or_module: a function or ``torch.nn.Module`` that takes tensors and returns a tensor with one element. It

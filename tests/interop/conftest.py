@@ -1,4 +1,4 @@
-"""Set-up of the tests at the torch boundary: torch is there, stillleben is a stand-in."""
+"""Set-up of the tests at the torch boundary: stillleben is a stand-in. Loads torch on use, since it may be missing."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import importlib
 import sys
 from collections.abc import Iterator
 from types import ModuleType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-torch = importlib.import_module("torch") if importlib.util.find_spec("torch") else None
-FakeStillleben = importlib.import_module("fake_stillleben").FakeStillleben if torch else None
+if TYPE_CHECKING:
+    from fake_stillleben import FakeStillleben
 
 
 class Boundary(NamedTuple):
@@ -29,6 +29,8 @@ class Boundary(NamedTuple):
 @pytest.fixture(autouse=True, scope="package")
 def one_thread_of_torch() -> Iterator[None]:
     """Torch's threads wait actively, and take the CPU from XLA's and from other processes."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -38,6 +40,8 @@ def one_thread_of_torch() -> Iterator[None]:
 @pytest.fixture(scope="package")
 def renderer_module() -> Iterator[tuple[ModuleType, list[FakeStillleben]]]:
     """The module of `StilllebenRenderer`, imported where stillleben can be, and the stand-ins of all tests."""
+    from fake_stillleben import FakeStillleben
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "stillleben", FakeStillleben())
         patch.delitem(sys.modules, "interop._stillleben_renderer", raising=False)
@@ -56,6 +60,8 @@ def boundary(request, renderer_module, monkeypatch) -> Iterator[Boundary]:
 
     Parametrise indirectly with True for images aligned as on a GPU.
     """
+    from fake_stillleben import FakeStillleben
+
     module, fakes = renderer_module
     fakes.append(fake := FakeStillleben(aligned=request.param))
     monkeypatch.setattr(module, "stillleben", fake)
