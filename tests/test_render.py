@@ -233,6 +233,14 @@ def test_eager_jit_and_vmap_agree(scene, renderer):
     np.testing.assert_allclose(jax.jit(jax.vmap(gradient))(batch), eager, **tolerance)
 
 
+def test_a_batch_of_whole_scenes(scene, renderer):
+    """Poses, camera and labels all have the batch axis."""
+    relabelled = eqx.tree_at(lambda s: s.instance_index, scene, scene.instance_index + 4)
+    batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), scene, relabelled)
+    for k, labels in enumerate(jax.vmap(renderer)(batch).instance_index):
+        np.testing.assert_array_equal(labels, renderer((scene, relabelled)[k]).instance_index)
+
+
 def test_any_renderer_is_handed_concrete_arrays_under_eager_grad(scene, renderer):
     seen = []
 

@@ -52,7 +52,7 @@ def fold_batches(function):
             mapped, constant = eqx.partition(args, tuple(in_batched))
             result = jax.lax.map(lambda row: batched(*eqx.combine(row, constant)), mapped)
         else:
-            size = per_scene.instance_index.shape[0]
+            size = per_scene.instance_index.shape[1 if per_scene_batched.instance_index else 0]
 
             def fold(array, is_batched):
                 array = array if is_batched else jnp.broadcast_to(array, (axis_size, *array.shape))
