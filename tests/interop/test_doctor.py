@@ -20,6 +20,12 @@ def lines_of(check) -> list[doctor.Line]:
     return list(doctor._run(*doctor.CHECKS[check]))
 
 
+@pytest.fixture(autouse=True)
+def no_fake_stillleben(monkeypatch):
+    """The doctor examines what is installed, not the stand-in of the other tests."""
+    monkeypatch.delitem(sys.modules, "stillleben", raising=False)
+
+
 def test_all_is_well_here(capsys, monkeypatch):
     monkeypatch.setattr(doctor, "subprocess", None)  # nothing to start: stillleben is not installed here
     if importlib.util.find_spec("stillleben"):

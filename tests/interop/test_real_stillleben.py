@@ -13,6 +13,7 @@ pytest.importorskip("torch", reason="needs torch: pip install 'sldiff-jax[torch]
 import dataclasses
 import functools
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -65,20 +66,14 @@ def test_real_stillleben(scenario, shared_data, tmp_path):
     # stillleben writes a cache beside a mesh.
     shutil.copytree(folder / "meshes", tmp_path / "meshes")
     code = f"import test_real_stillleben as t; t.run({scenario!r}, {str(folder)!r}, {str(tmp_path)!r})"
-    environment = {"PYTHONPATH": f"{HERE.parents[1]}:{HERE.parent}:{HERE}"}
+    path = [str(HERE.parents[1]), str(HERE.parent), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", code], env=dict(**_environment(), **environment),
+        [sys.executable, "-X", "faulthandler", "-c", code], env=os.environ | {"PYTHONPATH": os.pathsep.join(path)},
         capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     if done.returncode == SKIPPED:
         pytest.skip(done.stdout.strip().splitlines()[-1])
     assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 
 
 # --- the scenarios' side ----------------------------------------
