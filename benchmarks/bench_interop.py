@@ -79,7 +79,7 @@ def make_renderer(monkeypatch):
     monkeypatch.delitem(sys.modules, "interop._stillleben_renderer", raising=False)
     module = importlib.import_module("interop._stillleben_renderer")
     monkeypatch.setattr(module, "has_current_context", fake.has_current_context)
-    return lambda data: module.StilllebenRenderer.build(lambda: recorded_stage(fake, data), buffers="essential")
+    return lambda data: module.StilllebenRenderer.build(lambda: recorded_stage(fake, data), buffers="core")
 
 
 @pytest.mark.parametrize("kind", ["shared", "unaligned", "strided"])
@@ -102,7 +102,7 @@ def test_to_torch(benchmark):
     _measure(benchmark, lambda: to_torch(array).shape)
 
 
-@pytest.mark.parametrize("buffers", ["essential", "all"])
+@pytest.mark.parametrize("buffers", ["core", "all"])
 @pytest.mark.parametrize("aligned", [True, False], ids=["shared", "heap"])
 def test_result_from_stillleben(benchmark, recorded, aligned, buffers):
     """Images as on a GPU (shared) or as stillleben's on the CPU (copied once)."""
@@ -156,7 +156,7 @@ def test_pose_gradient(benchmark, recorded, how):
     if how == "interop.diff":
         _measure(benchmark, lambda: diff.backpropagate_gradient_to_poses(scene, result, cotangent).shape)
         return
-    converted = scene_from_stillleben(scene), result_from_stillleben(result, buffers="essential")
+    converted = scene_from_stillleben(scene), result_from_stillleben(result, buffers="core")
     if how == "sldiff_jax":
         backpropagate, array = jax.jit(sl.backpropagate_gradient_to_poses), from_torch(cotangent)
         _measure(benchmark, lambda: backpropagate(*converted, array))

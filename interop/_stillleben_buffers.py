@@ -16,12 +16,12 @@ from .dlpack import from_torch
 MAX_INSTANCE_INDEX = 32767
 
 # Of RenderResult's fields: the method of stillleben's render result, channels (None: one, without an axis), dtype.
-ESSENTIAL = {
+CORE = {
     "rgb": ("rgb", 4, jnp.uint8),
     "coord_depth": ("coordDepth", 4, jnp.float32),
     "instance_index": ("instance_index", None, jnp.int16),
 }
-ALL = ESSENTIAL | {
+ALL = CORE | {
     "class_index": ("class_index", None, jnp.int16),
     "normals": ("normals", 4, jnp.float32),
     "vertex_indices": ("vertex_indices", 3, jnp.int32),
@@ -96,11 +96,11 @@ def fields(buffers: str) -> dict[str, tuple]:
     """The buffers to read.
 
     Raises:
-        ValueError: if `buffers` is neither "all" nor "essential".
+        ValueError: if `buffers` is neither "all" nor "core".
     """
-    if buffers not in ("all", "essential"):
-        raise ValueError(f'buffers must be "all" or "essential", got {buffers!r}.')
-    return ALL if buffers == "all" else ESSENTIAL
+    if buffers not in ("all", "core"):
+        raise ValueError(f'buffers must be "all" or "core", got {buffers!r}.')
+    return ALL if buffers == "all" else CORE
 
 
 def check_width(width: int) -> None:

@@ -71,7 +71,7 @@ class StilllebenRenderer:
         Args:
             scene: a ``stillleben.Scene`` with an even image width and all its objects in place.
             render_pass: a ``stillleben.RenderPass``. Default: a new one, with stillleben's default shading.
-            buffers: "all", or "essential" for rgb, coord_depth and instance_index alone, which is what gradients need.
+            buffers: "all", or "core" for rgb, coord_depth and instance_index alone, which is what gradients need.
 
         Raises:
             ValueError: if the image width is odd, or instance indices are repeated or outside 1..32767.

@@ -106,7 +106,7 @@ def apply_pose_delta(
 
 
 def _convert(scene: Any, render_result: Any) -> tuple[sl.Scene, sl.RenderResult]:
-    return scene_from_stillleben(scene), result_from_stillleben(render_result, buffers="essential")
+    return scene_from_stillleben(scene), result_from_stillleben(render_result, buffers="core")
 
 
 def _check_dtype(tensor: torch.Tensor, name: str) -> None:

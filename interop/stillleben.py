@@ -51,7 +51,7 @@ def result_from_stillleben(result: Any, *, buffers: str = "all") -> sl.RenderRes
 
     Args:
         result: a ``stillleben.RenderPassResult``, on the thread that it belongs to.
-        buffers: "all", or "essential" for rgb, coord_depth and instance_index alone, which is what gradients need.
+        buffers: "all", or "core" for rgb, coord_depth and instance_index alone, which is what gradients need.
 
     Returns:
         The `sldiff_jax.RenderResult`, (H, W), with stillleben's dtypes.

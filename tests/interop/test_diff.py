@@ -101,7 +101,7 @@ def test_float64_is_computed_in_float64(recorded):
             lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, scene_from_stillleben(scene)
         )
         port = jax.jit(sl.backpropagate_gradient_to_poses)
-        expected = port(wide, result_from_stillleben(result, buffers="essential"), jnp.asarray(cotangent.numpy()))
+        expected = port(wide, result_from_stillleben(result, buffers="core"), jnp.asarray(cotangent.numpy()))
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-10, atol=1e-10 * float(found.abs().max()))
     assert jnp.zeros(1).dtype == jnp.float32  # the global setting is as before
 

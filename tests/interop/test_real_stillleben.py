@@ -298,8 +298,8 @@ def refines_on_a_thread_of_its_own(data, scratch) -> None:
     many = jax.vmap(lambda T: renderer(dataclasses.replace(start, T_world_object=T)))(batch)
     np.testing.assert_array_equal(many.coord_depth[0], one.coord_depth)
     assert (np.asarray(many.rgb[0]) != np.asarray(many.rgb[1])).any()
-    essential = StilllebenRenderer.build(lambda: stage(data, scratch), cuda_device=device, buffers="essential")
-    np.testing.assert_array_equal(essential(start).instance_index, one.instance_index)
+    core = StilllebenRenderer.build(lambda: stage(data, scratch), cuda_device=device, buffers="core")
+    np.testing.assert_array_equal(core(start).instance_index, one.instance_index)
 
 
 def other_threads_get_an_error(data, scratch) -> None:

@@ -92,12 +92,12 @@ def test_result(recorded, name):
     np.testing.assert_array_equal(converted.depth, data["buf_depth"])
 
 
-def test_essential_buffers_alone(recorded):
+def test_core_buffers_alone(recorded):
     _, result, data = recorded("bunny_cube")
-    converted = result_from_stillleben(result, buffers="essential")
+    converted = result_from_stillleben(result, buffers="core")
     np.testing.assert_array_equal(converted.coord_depth, data["buf_coordDepth"])
     assert converted.normals is None and converted.class_index is None and converted.vertex_indices is None
-    with pytest.raises(ValueError, match="essential"):
+    with pytest.raises(ValueError, match="core"):
         result_from_stillleben(result, buffers="some")
 
 

@@ -115,13 +115,13 @@ def test_objects_are_matched_by_label(boundary):
     assert_same(renderer(swapped), renderer(scene))
 
 
-def test_essential_buffers_alone(boundary):
-    renderer = built(boundary, buffers="essential")
+def test_core_buffers_alone(boundary):
+    renderer = built(boundary, buffers="core")
     scene = renderer.scene()
     for render in (renderer, jax.jit(renderer)):
         result = render(scene)
         assert result.normals is None and result.cam_coordinates is None
-    with pytest.raises(ValueError, match="essential"):
+    with pytest.raises(ValueError, match="core"):
         built(boundary, buffers="few")
 
 
@@ -166,7 +166,7 @@ def test_jit_and_vmap_render_what_eager_renders(boundary):
 
 
 def test_gradients_agree_under_every_transformation(boundary):
-    renderer = built(boundary, camera_pose=TILTED, buffers="essential")
+    renderer = built(boundary, camera_pose=TILTED, buffers="core")
     scene = renderer.scene()
     loss = loss_of(renderer, scene, 0.4)
     delta = jnp.array([0.02, 0, 0, 0, 0.002, 0])
@@ -203,7 +203,7 @@ def images(boundary, monkeypatch):
 @aligned
 @both_ways
 def test_no_buffer_is_copied_eagerly_nor_under_grad(boundary, way, images):
-    renderer = way(boundary, buffers="essential")
+    renderer = way(boundary, buffers="core")
     scene = renderer.scene()
     results = []
 
@@ -456,7 +456,7 @@ def test_the_stand_in_notices_a_use_on_the_wrong_thread(boundary):
 
 
 def test_two_threads_neither_deadlock_nor_mix_buffers(boundary):
-    renderer = built(boundary, buffers="essential")
+    renderer = built(boundary, buffers="core")
     scene = renderer.scene()
     scenes = [moved(scene, (0, 0, 0.4 * i, 0.02 * i, 0, 0)) for i in range(2)]
     expected = [renderer(s) for s in scenes]
@@ -495,7 +495,7 @@ UNIT = jnp.array([1, 1, 1, 0.1, 0.1, 0.1])  # a radian counts as much as 0.1 m
     ("way", "compile"), [(WAYS["this thread"], lambda f: f), (built, jax.jit)], ids=["eager", "jit"]
 )
 def test_descending_by_value_and_grad_converges(boundary, way, compile):
-    renderer = way(boundary, buffers="essential")
+    renderer = way(boundary, buffers="core")
     scene = renderer.scene()
     target = sl.render(scene, renderer)
     start = moved(scene, (0.05, -0.05, 0.05, 0.006, 0.004, -0.004))
@@ -518,7 +518,7 @@ def test_descending_by_value_and_grad_converges(boundary, way, compile):
 
 
 def test_refine_poses_converges_from_several_starts(boundary):
-    renderer = built(boundary, buffers="essential")
+    renderer = built(boundary, buffers="core")
     scene = renderer.scene()
     images = sl.render(scene, renderer)
     starts = [moved(scene, (0.05, -0.05, 0.05, 0.006 * i, 0.004, -0.004)).T_world_object for i in (1, 2)]
@@ -534,7 +534,7 @@ def test_refine_poses_converges_from_several_starts(boundary):
 
 @pytest.mark.gpu
 def test_callbacks_run_on_gpu_buffers(gpu, boundary):
-    renderer = built(boundary, buffers="essential")
+    renderer = built(boundary, buffers="core")
     scene = jax.device_put(renderer.scene(), gpu)
     eager, jitted = renderer(scene), jax.jit(renderer)(scene)
     assert jitted.rgb.devices() == {gpu} == eager.rgb.devices()

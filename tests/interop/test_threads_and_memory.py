@@ -25,7 +25,7 @@ ALLOWED_GROWTH = 12e6  # bytes; one image of each buffer left behind per step wo
 def test_500_steps_do_not_grow(boundary, golden):
     images = {key: value[::2, ::2] for key, value in golden("bunny_cube").data.items() if key.startswith("buf_")}
     data = golden("bunny_cube").data | images | {"viewport_wh": np.array([80, 60])}
-    renderer = boundary.Renderer.build(lambda: recorded_stage(boundary.stillleben, data), buffers="essential")
+    renderer = boundary.Renderer.build(lambda: recorded_stage(boundary.stillleben, data), buffers="core")
     step = crossing_step(renderer, renderer.scene(), torch.from_numpy(data["buf_rgb"][..., :3] / np.float32(255)))
     for _ in range(STEPS // 5):
         step()

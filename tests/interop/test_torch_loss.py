@@ -187,7 +187,7 @@ def test_mistakes_are_named():
 
 def test_a_feature_loss_in_torch_refines_a_pose_in_jax(boundary):
     """Render and compare with any loss: a convolutional network in torch, the pose in JAX."""
-    renderer = boundary.Renderer.build(lambda: fake_stillleben.ray_cast_stage(boundary.stillleben), buffers="essential")
+    renderer = boundary.Renderer.build(lambda: fake_stillleben.ray_cast_stage(boundary.stillleben), buffers="core")
     truth = renderer.scene()
     target = sl.render(truth, renderer).rgb
     offset = jnp.array([[0.08, -0.06, 0.1, 0.012, -0.01, 0.01]] * 2)

@@ -23,7 +23,7 @@ H, W = 36, 48
 @pytest.fixture
 def stage(boundary):
     """A renderer, its scene, and the poses as a tensor."""
-    renderer = boundary.Renderer.build(lambda: fake_stillleben.ray_cast_stage(boundary.stillleben), buffers="essential")
+    renderer = boundary.Renderer.build(lambda: fake_stillleben.ray_cast_stage(boundary.stillleben), buffers="core")
     scene = renderer.scene()
     return renderer, scene, to_torch(scene.T_world_object, copy=True)
 
