@@ -30,19 +30,29 @@ class OwnedThread:
     def __init__(self, name: str):
         self._jobs: queue.SimpleQueue = queue.SimpleQueue()
         self._kept: dict[int, Any] = {}
+        self._closed = False
+        self._closing = threading.Lock()
         # A daemon: threads that Python itself joins have ended before the objects can be released at exit.
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
         atexit.register(self._close)
 
     def run(self, function: Callable[..., Result], *args: Any) -> Result:
-        """Runs ``function(*args)`` on the thread and returns its result or raises its exception here."""
+        """Runs ``function(*args)`` on the thread and returns its result or raises its exception here.
+
+        Raises:
+            RuntimeError: if the thread has ended or is about to, because Python shuts down or this process was forked.
+        """
         if threading.current_thread() is self._thread:
             return function(*args)
-        if not self._thread.is_alive():
-            raise RuntimeError(f"The thread {self._thread.name!r} has ended: Python is shutting down.")
         done: concurrent.futures.Future[Result] = concurrent.futures.Future()
-        self._jobs.put((function, args, done))
+        # Nobody would do a job that comes behind the last one, and its caller would wait forever.
+        with self._closing:
+            if self._closed or not self._thread.is_alive():
+                raise RuntimeError(
+                    f"The thread {self._thread.name!r} has ended: Python is shutting down, or this process was forked."
+                )
+            self._jobs.put((function, args, done))
         return done.result()
 
     def keep(self, make: Callable[[], Any]) -> int:
@@ -69,6 +79,8 @@ class OwnedThread:
             del job
 
     def _close(self) -> None:
+        with self._closing:
+            self._closed = True
         if self._thread.is_alive():
             self._jobs.put((self._kept.clear, (), None))
             self._jobs.put(None)
@@ -90,10 +102,14 @@ def _run_job(function: Callable, args: tuple, done: concurrent.futures.Future | 
 
 
 def _clear_frames(error: BaseException) -> None:
-    chain: BaseException | None = error
-    while chain is not None:
-        traceback.clear_frames(chain.__traceback__)
-        chain = chain.__cause__ or chain.__context__
+    pending: list[BaseException | None] = [error]
+    seen = set()
+    while pending:
+        one = pending.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            traceback.clear_frames(one.__traceback__)
+            pending += (one.__cause__, one.__context__)
 
 
 class ThisThread:

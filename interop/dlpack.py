@@ -31,6 +31,7 @@
 | sharded             | spread over several devices                            | error     | error      | error     |
 | unknown dtype       | int4, random keys: torch or DLPack has no such type    | error     | error      | error     |
 | tracer              | inside `jit`, `vmap` or `grad`                         | error     | error      | error     |
+| deleted             | deleted, or donated to a jitted function               | error     | error      | error     |
 
 Nothing moves between devices, and nothing changes its dtype: both are for the caller to ask for.
 
@@ -107,6 +108,11 @@ def to_torch(array: jax.Array, *, copy: bool | None = None) -> torch.Tensor:
         )
     if not isinstance(array, jax.Array):
         raise ValueError(f"to_torch takes a jax.Array, got {type(array).__name__}. Use torch.as_tensor.")
+    if array.is_deleted():
+        raise ValueError(
+            "to_torch: the array has been deleted, or donated to a jitted function. Convert it before, or give up "
+            "donate_argnums."
+        )
     if len(array.sharding.device_set) != 1:
         raise ValueError(
             f"to_torch needs an array on one device, got one on {len(array.sharding.device_set)}. "
@@ -117,8 +123,6 @@ def to_torch(array: jax.Array, *, copy: bool | None = None) -> torch.Tensor:
     try:
         tensor = torch.from_dlpack(array)
     except (RuntimeError, BufferError, AssertionError) as error:
-        if array.is_deleted():
-            raise
         where = next(iter(array.sharding.device_set))
         raise ValueError(
             f"to_torch cannot hand a {array.dtype} array on {where} to torch {torch.__version__} ({error}). Another "

@@ -26,10 +26,12 @@ NARROW = ["bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "float1
 WIDE = ["int64", "uint64", "float64", "complex128"]
 
 RENDER_WITH_STILLLEBEN = """
-import stillleben, torch
-stillleben.init()
-rgb = stillleben.RenderPass().render(stillleben.Scene((64, 48))).rgb()
-assert tuple(rgb.shape) == (48, 64, 4) and rgb.dtype == torch.uint8, (rgb.shape, rgb.dtype)
+import stillleben, jax
+from interop.stillleben import StilllebenRenderer
+renderer = StilllebenRenderer.build(lambda: stillleben.Scene((64, 48)))
+for render in (renderer, jax.jit(renderer)):
+    rgb = render(renderer.scene()).rgb
+    assert rgb.shape == (48, 64, 4) and rgb.dtype == "uint8", (rgb.shape, rgb.dtype)
 """
 
 
@@ -182,25 +184,30 @@ def check_memory() -> Iterator[Line]:
 
 
 def check_stillleben() -> Iterator[Line]:
-    """Whether stillleben renders; in a process of its own, since it may end that."""
+    """Whether stillleben renders, by itself and inside jit; in a process of its own, since it may end that."""
     if importlib.util.find_spec("stillleben") is None:
         yield Line(NOTE, "not installed, sldiff_jax.MeshRenderer renders: build it from github.com/AIS-Bonn/stillleben")
         return
     command = [sys.executable, "-c", RENDER_WITH_STILLLEBEN]
+    # This process may have taken most of the GPU's memory.
+    environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     except subprocess.TimeoutExpired:
         yield Line(FAILED, "did not render within two minutes: check the OpenGL driver (eglinfo)")
         return
     if done.returncode == 0:
-        yield Line(OK, "imports and renders")
+        yield Line(OK, "imports and renders, eagerly and inside jit")
         return
     last = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
-    remedy = (
-        "build it against the installed torch"
-        if "ImportError" in last
-        else "it needs EGL: apt install libegl1, eglinfo"
-    )
+    if "ModuleNotFoundError" in last:
+        remedy = "install that module (cv2: pip install opencv-python-headless)"
+    elif "ImportError" in last:
+        remedy = "build it against the installed torch"
+    elif "AssertionError" in last:
+        remedy = "its images are not those of the version that sldiff_jax knows, build its latest one"
+    else:
+        remedy = "it needs EGL: apt install libegl1, eglinfo"
     yield Line(FAILED, f"does not render ({last}): {remedy}")
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pytest
 
 if TYPE_CHECKING:
@@ -69,6 +70,20 @@ def boundary(request, renderer_module, monkeypatch) -> Iterator[Boundary]:
     yield Boundary(fake, module)
     flush(module)
     assert fake.deaths == []
+
+
+@pytest.fixture
+def recorded(boundary, golden) -> Callable[[str], tuple[Any, Any, dict[str, np.ndarray]]]:
+    """A recorded scene behind stillleben's methods: scene, its render result, and the recorded arrays."""
+    from fake_stillleben import recorded_stage
+
+    def load(name: str):
+        data = golden(name).data
+        boundary.stillleben.init()
+        scene, render_pass = recorded_stage(boundary.stillleben, data)
+        return scene, render_pass.render(scene), data
+
+    return load
 
 
 def flush(module: ModuleType) -> None:

@@ -55,6 +55,12 @@ FROM_TORCH = {
     "other layout": lambda: torch.eye(3).to_sparse(),
 }
 
+
+def deleted(array: jax.Array) -> jax.Array:
+    array.delete()
+    return array
+
+
 # Row of the table: the array.
 TO_TORCH = {
     "array": lambda: jnp.arange(24.0).reshape(4, 6),
@@ -65,6 +71,7 @@ TO_TORCH = {
     "sharded": None,  # needs several devices: a test of its own
     "unknown dtype": lambda: jax.random.key(0),
     "tracer": None,  # likewise
+    "deleted": lambda: deleted(jnp.ones(3)),
 }
 
 # Words that the message must have: the cause, and the remedy.
@@ -78,6 +85,7 @@ CAUSES = {
     "other device": ("meta", "cpu()"),
     "other layout": ("sparse", "to_dense()"),
     "unknown dtype": ("key", "key_data"),
+    "deleted": ("deleted, or donated", "donate_argnums"),
 }
 
 
@@ -259,6 +267,48 @@ def test_strided_copies_of_every_size(name):
         np.testing.assert_array_equal(np.asarray(array, np.complex64), view.to(torch.complex64).numpy())
 
 
+STRIDED = {
+    "slice of the last axis": lambda: torch.randn(4, 6)[..., :3],
+    "every other": lambda: torch.randn(32)[::2],
+    "expand": lambda: torch.randn(1).expand(5),
+    "overlap": lambda: torch.arange(20.0).as_strided((4, 4), (1, 1)),
+    "negative": lambda: torch.imag(torch.randn(8, dtype=torch.complex64).conj()),
+}
+
+
+@pytest.mark.parametrize("kind", STRIDED)
+def test_views_are_made_compact(kind):
+    view = STRIDED[kind]()
+    array = from_torch(view)
+    np.testing.assert_array_equal(array, view.resolve_neg().numpy())
+    assert to_torch(array).is_contiguous() and not shares_memory(array, view)
+    with pytest.raises(ValueError, match=r"resolve_neg\(\)" if kind == "negative" else r"strides.*contiguous\(\)"):
+        from_torch(view, copy=False)
+
+
+COMPACT = {
+    "channels last": lambda: torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last),
+    "axes of one with any stride": lambda: torch.randn(16).as_strided((4, 1, 1), (1, 77, 5)),
+    "parameter": lambda: torch.nn.Parameter(torch.ones(16)).detach(),
+    "offset that stays aligned": lambda: torch.randn(4, 16)[1:],
+}
+
+
+@pytest.mark.parametrize("kind", COMPACT)
+def test_compact_views_are_shared(kind):
+    tensor = COMPACT[kind]()
+    array = from_torch(tensor, copy=False)
+    np.testing.assert_array_equal(array, tensor.numpy())
+    assert array.unsafe_buffer_pointer() == tensor.data_ptr()
+
+
+@pytest.mark.parametrize("copy", [None, False, True])
+@pytest.mark.parametrize("view", [lambda t: t[:, :0], lambda t: t[:0].T, lambda t: t.reshape(-1)[5:5]])
+def test_views_without_elements(view, copy):
+    tensor = view(torch.ones(4, 6))
+    assert from_torch(tensor, copy=copy).shape == tuple(tensor.shape)
+
+
 def test_gradients_are_detached():
     weights = torch.randn(3, requires_grad=True)
     array = from_torch(weights * 2)
@@ -271,6 +321,13 @@ def test_a_tracer_is_refused_with_a_remedy(unchecked_types):
     for transform in (jax.jit, jax.grad, lambda f: lambda x: jax.vmap(f)(x[None])):
         with pytest.raises(ValueError, match=r"tracer.*torch_loss"):
             transform(lambda x: jnp.sum(x) * float(to_torch(x).sum()))(jnp.ones(3))
+
+
+def test_a_donated_array_is_refused_with_a_remedy():
+    array = jnp.ones(3)
+    jax.jit(lambda x: x + 1, donate_argnums=0)(array)
+    with pytest.raises(ValueError, match=r"donated.*donate_argnums"):
+        to_torch(array)
 
 
 @pytest.mark.parametrize(("function", "value"), [(from_torch, np.zeros(3)), (to_torch, np.zeros(3)), (to_torch, 1.0)])

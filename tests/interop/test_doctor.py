@@ -5,11 +5,14 @@ import pytest
 pytest.importorskip("torch", reason="needs torch: pip install 'sldiff-jax[torch]'")
 
 import importlib.util
+import os
 import sys
+import types
 
 import jax
+import jax.numpy as jnp
 import torch
-from processes import try_python
+from processes import REPOSITORY, try_python
 
 from interop import doctor
 
@@ -82,35 +85,50 @@ def test_preallocation_is_reported(monkeypatch):
     assert lines_of("memory")[0].status == doctor.OK
 
 
+def test_an_unused_gpu_is_reported(monkeypatch):
+    monkeypatch.setattr(doctor, "_gpu_of_jax", lambda: None)
+    monkeypatch.setattr("os.path.exists", lambda path: path == "/dev/nvidia0")
+    for platforms, remedy in (("", "'sldiff-jax[cuda]'"), ("cpu", "unset JAX_PLATFORMS")):
+        monkeypatch.setenv("JAX_PLATFORMS", platforms)
+        (note,) = (line for line in lines_of("JAX") if line.status == doctor.NOTE)
+        assert remedy in note.text
+
+
+def test_a_renderer_that_draws_nothing_fails_with_a_remedy(monkeypatch):
+    empty = types.SimpleNamespace(instance_index=jnp.zeros((24, 32)))
+    monkeypatch.setattr(doctor.sl, "MeshRenderer", lambda meshes: lambda scene: empty)
+    (failed,) = (line for line in lines_of("Warp") if line.status == doctor.FAILED)
+    assert "kernel_cache_dir" in failed.text
+
+
+def test_a_callback_that_computes_nothing_fails_with_a_remedy(monkeypatch):
+    monkeypatch.setattr(doctor, "buffer_callback", lambda callback, shape: lambda x: x)
+    (failed,) = (line for line in lines_of("callbacks") if line.status == doctor.FAILED)
+    assert "another version of jax" in failed.text
+
+
+FAKE = f"""
+import sys
+sys.path += {[str(REPOSITORY / "tests"), str(REPOSITORY / "tests" / "interop")]}
+from fake_stillleben import FakeStillleben
+sys.modules["stillleben"] = stillleben = FakeStillleben()
+"""
 STILLLEBEN = {
-    "renders": (
-        """
-        import torch
-        init = lambda: None
-        Scene = lambda size: size
-        class RenderPass:
-            def render(self, scene): return self
-            def rgb(self): return torch.zeros(scene_size := (48, 64, 4), dtype=torch.uint8)
-        """,
-        doctor.OK,
-        "renders",
+    "renders": (FAKE, doctor.OK, "eagerly and inside jit"),
+    "renders something else": (
+        FAKE + "stillleben.RenderPassResult.rgb = lambda self: self.coordDepth()", doctor.FAILED, "latest"
     ),
-    "ends the process": ("import os\ninit = os.abort", doctor.FAILED, "EGL"),
-    "cannot be imported": (
-        "raise ImportError('undefined symbol: torch')",
-        doctor.FAILED,
-        "against the installed torch",
-    ),
-}
+    "ends the process": ("import os\nos.abort()", doctor.FAILED, "EGL"),
+    "cannot be imported": ("raise ImportError('undefined symbol')", doctor.FAILED, "against the installed torch"),
+    "lacks a module": ("import a_missing_module", doctor.FAILED, "install that module"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", STILLLEBEN)
 def test_stillleben_is_tried_in_a_process_of_its_own(case, tmp_path, monkeypatch):
-    import textwrap
-
     source, status, words = STILLLEBEN[case]
-    (tmp_path / "stillleben.py").write_text(textwrap.dedent(source))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "stillleben.py").write_text(source)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(REPOSITORY)]))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "stillleben", raising=False)
     (line,) = lines_of("stillleben")

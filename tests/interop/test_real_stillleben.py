@@ -12,19 +12,21 @@ pytest.importorskip("torch", reason="needs torch: pip install 'sldiff-jax[torch]
 
 import dataclasses
 import functools
+import importlib.util
 import json
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
-import threading
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
 from processes import try_python
+from threads import on_another_thread
 
 import sldiff_jax as sl
 from interop import diff
@@ -40,9 +42,33 @@ UNIT = np.array([1, 1, 1, 0.1, 0.1, 0.1], np.float32)  # a radian counts as much
 # --- pytest's side ----------------------------------------
 
 
+DEVICES = {"cpu": None, "cuda": 0}
+
+
 @functools.cache
-def why_not() -> str | None:
-    done = try_python("import torch, stillleben")
+def why_not(device: str) -> str | None:
+    """Why stillleben cannot be tried on this device; None if it can."""
+    if importlib.util.find_spec("stillleben") is None:
+        return "stillleben is not installed"
+    if (reason := complaint_of("import torch, stillleben")) is not None:
+        return f"stillleben cannot be imported: {reason}"
+    if device == "cuda":
+        if not torch.cuda.is_available() or jax.default_backend() != "gpu":
+            return "torch or JAX sees no GPU"
+        if (reason := complaint_of(RENDER_ON_GPU)) is not None:
+            return f"stillleben leaves no images on the GPU: {reason}"
+    return None
+
+
+RENDER_ON_GPU = """
+import torch, stillleben
+stillleben.init_cuda(0)
+assert stillleben.RenderPass().render(stillleben.Scene((64, 48))).rgb().is_cuda, "built without CUDA"
+"""
+
+
+def complaint_of(code: str) -> str | None:
+    done = try_python(code)
     return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it ended the process"])[-1]
 
 
@@ -58,18 +84,20 @@ SCENARIOS = [
 ]
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_real_stillleben(scenario, shared_data, tmp_path):
-    if why_not():
-        pytest.skip(f"stillleben cannot be imported: {why_not()}")
+def test_real_stillleben(scenario, device, shared_data, tmp_path):
+    if (reason := why_not(device)) is not None:
+        pytest.skip(reason)
     folder = shared_data / "stillleben_golden"
     # stillleben writes a cache beside a mesh.
     shutil.copytree(folder / "meshes", tmp_path / "meshes")
-    code = f"import test_real_stillleben as t; t.run({scenario!r}, {str(folder)!r}, {str(tmp_path)!r})"
+    arguments = scenario, str(folder), str(tmp_path), DEVICES[device]
+    code = f"import test_real_stillleben as t; t.run(*{arguments!r})"
     path = [str(HERE.parents[1]), str(HERE.parent), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", code], env=os.environ | {"PYTHONPATH": os.pathsep.join(path)},
-        capture_output=True, text=True, timeout=600,
+        [sys.executable, "-X", "faulthandler", "-c", code], capture_output=True, text=True, timeout=600,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
     )  # fmt: skip
     if done.returncode == SKIPPED:
         pytest.skip(done.stdout.strip().splitlines()[-1])
@@ -79,10 +107,24 @@ def test_real_stillleben(scenario, shared_data, tmp_path):
 # --- the scenarios' side ----------------------------------------
 
 
-def run(scenario: str, folder: str, scratch: str) -> None:
+class Setting(NamedTuple):
+    """What a scenario works with.
+
+    Attributes:
+        data: a recorded scene.
+        scratch: a folder with the meshes.
+        cuda_device: the GPU on which stillleben renders; None for the CPU.
+    """
+
+    data: dict[str, np.ndarray]
+    scratch: pathlib.Path
+    cuda_device: int | None
+
+
+def run(scenario: str, folder: str, scratch: str, cuda_device: int | None) -> None:
     with np.load(pathlib.Path(folder) / f"{RECORDED}.npz") as file:
         data = {key: file[key] for key in file.files}
-    globals()[scenario](data, pathlib.Path(scratch))
+    globals()[scenario](Setting(data, pathlib.Path(scratch), cuda_device))
 
 
 def skip(reason: str):
@@ -90,16 +132,26 @@ def skip(reason: str):
     raise SystemExit(SKIPPED)
 
 
-def init() -> None:
+def on_this_thread(setting: Setting):
+    """Initialises stillleben; scene and render pass as recorded."""
     import stillleben
 
-    stillleben.init_cuda(0) if torch.cuda.is_available() else stillleben.init()
+    stillleben.init() if setting.cuda_device is None else stillleben.init_cuda(setting.cuda_device)
+    return stage(setting)
 
 
-def stage(data, scratch):
+def build(setting: Setting, **options):
+    """A renderer on a thread of its own."""
+    from interop.stillleben import StilllebenRenderer
+
+    return StilllebenRenderer.build(lambda: stage(setting), cuda_device=setting.cuda_device, **options)
+
+
+def stage(setting: Setting):
     """Scene and render pass as recorded. Call on the thread of the context."""
     import stillleben
 
+    data, scratch, _ = setting
     case = json.loads(str(data["case_json"]))
     scene = stillleben.Scene(tuple(case["viewport"]))
     scene.set_camera_projection(torch.from_numpy(data["projection_matrix"]))
@@ -153,47 +205,29 @@ def assert_falls(losses: list[float]) -> None:
     assert losses[-1] < 0.8 * losses[0] and min(losses) == losses[-1], losses
 
 
-def outcome_on_another_thread(function, *args):
-    outcome = []
-
-    def call():
-        try:
-            outcome.append(function(*args))
-        except Exception as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=call, name="another")
-    thread.start()
-    thread.join(timeout=300)
-    assert outcome, "deadlock"
-    return outcome[0]
-
-
-def renders_what_was_recorded(data, scratch) -> None:
-    init()
-    scene, render_pass = stage(data, scratch)
+def renders_what_was_recorded(setting: Setting) -> None:
+    scene, render_pass = on_this_thread(setting)
     result = render_pass.render(scene)
     for key in ("rgb", "coordDepth", "instance_index", "class_index", "normals", "vertex_indices", "cam_coordinates"):
-        buffer, recorded = getattr(result, key)(), data[f"buf_{key}"]
+        buffer, recorded = getattr(result, key)(), setting.data[f"buf_{key}"]
         assert tuple(buffer.shape) == recorded.shape and buffer.cpu().numpy().dtype == recorded.dtype, key
     converted = scene_from_stillleben(scene)
-    np.testing.assert_allclose(converted.T_world_object, data["object_poses"], atol=1e-6)
-    np.testing.assert_allclose(converted.camera.projection, data["projection_matrix"], atol=1e-6)
-    np.testing.assert_allclose(converted.camera.T_world_camera, data["camera_pose"], atol=1e-6)
-    assert converted.instance_index.tolist() == data["instance_indices"].tolist()
+    np.testing.assert_allclose(converted.T_world_object, setting.data["object_poses"], atol=1e-6)
+    np.testing.assert_allclose(converted.camera.projection, setting.data["projection_matrix"], atol=1e-6)
+    np.testing.assert_allclose(converted.camera.T_world_camera, setting.data["camera_pose"], atol=1e-6)
+    assert converted.instance_index.tolist() == setting.data["instance_indices"].tolist()
     arrays = result_from_stillleben(result)
-    labels = data["buf_instance_index"][..., 0]
+    labels = setting.data["buf_instance_index"][..., 0]
     same = np.asarray(arrays.instance_index) == labels
     assert same.mean() > 0.99, same.mean()
     inside = same & (labels != 0)
-    error = np.abs(np.asarray(arrays.coord_depth) - data["buf_coordDepth"])[inside]
+    error = np.abs(np.asarray(arrays.coord_depth) - setting.data["buf_coordDepth"])[inside]
     assert np.quantile(error, 0.99) < 1e-3, np.quantile(error, 0.99)
     assert (np.asarray(arrays.coord_depth)[same & (labels == 0)] == 3000).all()
 
 
-def buffers_are_shared_where_the_platform_allows_it(data, scratch) -> None:
-    init()
-    scene, render_pass = stage(data, scratch)
+def buffers_are_shared_where_the_platform_allows_it(setting: Setting) -> None:
+    scene, render_pass = on_this_thread(setting)
     result = render_pass.render(scene)
     images = {}
 
@@ -219,14 +253,13 @@ def buffers_are_shared_where_the_platform_allows_it(data, scratch) -> None:
     np.testing.assert_array_equal(arrays.rgb, kept)  # read before the next render
 
 
-def gradients_are_those_of_its_own_diff(data, scratch) -> None:
+def gradients_are_those_of_its_own_diff(setting: Setting) -> None:
     import stillleben
 
-    init()
-    scene, render_pass = stage(data, scratch)
+    scene, render_pass = on_this_thread(setting)
     result = render_pass.render(scene)
     device = result.rgb().device
-    cotangent = torch.from_numpy(data["grad_image"]).to(device)
+    cotangent = torch.from_numpy(setting.data["grad_image"]).to(device)
     try:
         theirs = stillleben.diff.compute_image_space_gradients(scene, result)
         their_poses = stillleben.diff.backpropagate_gradient_to_poses(scene, result, cotangent).cpu().numpy()
@@ -258,11 +291,10 @@ def gradients_are_those_of_its_own_diff(data, scratch) -> None:
         torch.testing.assert_close(mine, other, rtol=0, atol=1e-6)
 
 
-def refines_eagerly_on_this_thread(data, scratch) -> None:
+def refines_eagerly_on_this_thread(setting: Setting) -> None:
     from interop.stillleben import StilllebenRenderer
 
-    init()
-    scene, render_pass = stage(data, scratch)
+    scene, render_pass = on_this_thread(setting)
     renderer = StilllebenRenderer(scene, render_pass)
     assert isinstance(renderer, sl.Renderer)
     start = renderer.scene()
@@ -279,11 +311,8 @@ def refines_eagerly_on_this_thread(data, scratch) -> None:
         jax.jit(renderer)(start)
 
 
-def refines_on_a_thread_of_its_own(data, scratch) -> None:
-    from interop.stillleben import StilllebenRenderer
-
-    device = 0 if torch.cuda.is_available() else None
-    renderer = StilllebenRenderer.build(lambda: stage(data, scratch), cuda_device=device)
+def refines_on_a_thread_of_its_own(setting: Setting) -> None:
+    renderer = build(setting)
     start = renderer.scene()
     target = sl.render(start, renderer).rgb
     eager = five_steps(start, renderer, target, lambda function: function)
@@ -291,48 +320,42 @@ def refines_on_a_thread_of_its_own(data, scratch) -> None:
     compiled = five_steps(start, renderer, target, jax.jit)
     assert_falls(compiled)
     np.testing.assert_allclose(compiled[0], eager[0], rtol=1e-3)
-    np.testing.assert_allclose(
-        outcome_on_another_thread(five_steps, start, renderer, target, jax.jit), compiled, rtol=1e-2
-    )
+    np.testing.assert_allclose(on_another_thread(five_steps, start, renderer, target, jax.jit), compiled, rtol=1e-2)
     one, batch = renderer(start), jnp.stack([start.T_world_object, moved(start).T_world_object])
     many = jax.vmap(lambda T: renderer(dataclasses.replace(start, T_world_object=T)))(batch)
     np.testing.assert_array_equal(many.coord_depth[0], one.coord_depth)
     assert (np.asarray(many.rgb[0]) != np.asarray(many.rgb[1])).any()
-    core = StilllebenRenderer.build(lambda: stage(data, scratch), cuda_device=device, buffers="core")
+    core = build(setting, buffers="core")
     np.testing.assert_array_equal(core(start).instance_index, one.instance_index)
 
 
-def other_threads_get_an_error(data, scratch) -> None:
+def other_threads_get_an_error(setting: Setting) -> None:
     from interop.stillleben import StilllebenRenderer
 
-    init()
-    scene, render_pass = stage(data, scratch)
+    scene, render_pass = on_this_thread(setting)
     renderer = StilllebenRenderer(scene, render_pass)
     start = renderer.scene()
-    error = outcome_on_another_thread(renderer, start)
+    error = on_another_thread(renderer, start)
     assert isinstance(error, RuntimeError) and "StilllebenRenderer.build" in str(error), error
-    error = outcome_on_another_thread(StilllebenRenderer, scene, render_pass)
+    error = on_another_thread(StilllebenRenderer, scene, render_pass)
     assert isinstance(error, RuntimeError) and "no OpenGL context" in str(error), error
     assert (renderer(start).instance_index != 0).any()
 
 
-def build_refuses_a_context_of_another_thread(data, scratch) -> None:
-    from interop.stillleben import StilllebenRenderer
-
-    init()
-    device = 0 if torch.cuda.is_available() else None
+def build_refuses_a_context_of_another_thread(setting: Setting) -> None:
+    kept = on_this_thread(setting)
     with pytest.raises(RuntimeError, match="initialised on another thread"):
-        StilllebenRenderer.build(lambda: stage(data, scratch), cuda_device=device)
+        build(setting)
+    del kept
 
 
-def several_renderers_are_released_in_any_order(data, scratch) -> None:
+def several_renderers_are_released_in_any_order(setting: Setting) -> None:
     import gc
 
     from interop.stillleben import StilllebenRenderer
 
-    device = 0 if torch.cuda.is_available() else None
-    make = functools.partial(StilllebenRenderer.build, lambda: stage(data, scratch), cuda_device=device)
-    first, second = make(), outcome_on_another_thread(make)
+    make = functools.partial(build, setting)
+    first, second = make(), on_another_thread(make)
     start = first.scene()
     kept = first(start)
     del first
@@ -340,14 +363,14 @@ def several_renderers_are_released_in_any_order(data, scratch) -> None:
     np.testing.assert_array_equal(second(start).instance_index, kept.instance_index)
     box = [second]
     del second
-    outcome_on_another_thread(box.clear)
+    on_another_thread(box.clear)
     gc.collect()
 
     def fails():
-        held = stage(data, scratch)
+        held = stage(setting)
         raise KeyError(f"holding {len(held)} objects")
 
     with pytest.raises(KeyError, match="holding"):
-        StilllebenRenderer.build(fails, cuda_device=device)
+        StilllebenRenderer.build(fails, cuda_device=setting.cuda_device)
     third = make()
     assert (third(start).instance_index != 0).any()  # and the process ends with a renderer alive

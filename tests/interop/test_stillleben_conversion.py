@@ -6,8 +6,9 @@ pytest.importorskip("torch", reason="needs torch: pip install 'sldiff-jax[torch]
 
 import numpy as np
 import torch
-from fake_stillleben import RenderPassResult, ray_cast_stage, recorded_stage, textures_of
+from fake_stillleben import RenderPassResult, ray_cast_stage, textures_of
 
+from interop import dlpack
 from interop.dlpack import shares_memory
 from interop.stillleben import result_from_stillleben, scene_from_stillleben
 
@@ -25,19 +26,6 @@ BUFFERS = {
 SLICED = {"vertex_indices", "barycentric_coeffs"}
 
 aligned = pytest.mark.parametrize("boundary", [True], indirect=True, ids=["aligned"])
-
-
-@pytest.fixture
-def recorded(boundary, golden):
-    """A recorded scene behind stillleben's methods: scene, its render result, and the recorded arrays."""
-
-    def load(name: str):
-        data = golden(name).data
-        boundary.stillleben.init()
-        scene, render_pass = recorded_stage(boundary.stillleben, data)
-        return scene, render_pass.render(scene), data
-
-    return load
 
 
 @pytest.mark.parametrize("name", SCENES)
@@ -129,11 +117,16 @@ def test_aligned_images_are_shared(recorded, images):
             assert shares_memory(array, image) and array.unsafe_buffer_pointer() == image.data_ptr()
 
 
-def test_heap_images_are_copied_once_and_it_is_told(recorded, images):
+def test_heap_images_are_copied_once_and_it_is_told(recorded, images, monkeypatch):
+    copies, copied = [], dlpack._copied
+    monkeypatch.setattr(dlpack, "_copied", lambda tensor: copies.append(copied(tensor)) or copies[-1])
     _, result, _ = recorded("bunny_cube")
     converted = result_from_stillleben(result)
+    assert len(copies) == len(BUFFERS)
     for field, (method, _, _) in BUFFERS.items():
-        assert not shares_memory(getattr(converted, field), images[method])
+        array = getattr(converted, field)
+        assert not shares_memory(array, images[method])
+        assert array.unsafe_buffer_pointer() in [copy.data_ptr() for copy in copies]
 
 
 @aligned

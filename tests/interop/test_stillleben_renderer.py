@@ -7,7 +7,6 @@ pytest.importorskip("torch", reason="needs torch: pip install 'sldiff-jax[torch]
 import dataclasses
 import functools
 import gc
-import threading
 
 import analytic
 import fake_stillleben
@@ -17,6 +16,7 @@ import numpy as np
 import optax
 import torch
 from fake_stillleben import ray_cast_stage
+from threads import on_another_thread, run_in_two_threads
 
 import sldiff_jax as sl
 from interop.dlpack import from_torch, shares_memory
@@ -325,23 +325,6 @@ def test_poses_far_from_rigid_are_refused(boundary, message):
 # --- threads ----------------------------------------
 
 
-def on_another_thread(function, *args):
-    """Runs a function on a new thread; its result or exception."""
-    outcome = []
-
-    def run():
-        try:
-            outcome.append(function(*args))
-        except BaseException as error:
-            error.__traceback__ = None
-            outcome.append(error)
-
-    thread = threading.Thread(target=run, name="another")
-    thread.start()
-    thread.join()
-    return outcome[0]
-
-
 def test_a_scene_of_this_thread_gives_other_threads_an_error(boundary):
     renderer, _ = here(boundary)
     scene = renderer.scene()
@@ -464,25 +447,15 @@ def test_two_threads_neither_deadlock_nor_mix_buffers(boundary):
     gradient = jax.jit(jax.grad(loss_of(renderer, scene, 0.5)))
     expected_gradient = gradient(jnp.zeros(6))
     jitted = jax.jit(renderer)
-    errors = []
 
     def work(number):
-        try:
-            for i in range(15):
-                k = (number + i) % 2
-                assert_same((renderer if i % 2 else jitted)(scenes[k]), expected[k])
-                if i % 5 == 0:
-                    np.testing.assert_allclose(gradient(jnp.zeros(6)), expected_gradient, rtol=1e-5)
-        except BaseException as error:
-            errors.append(error)
+        for i in range(15):
+            k = (number + i) % 2
+            assert_same((renderer if i % 2 else jitted)(scenes[k]), expected[k])
+            if i % 5 == 0:
+                np.testing.assert_allclose(gradient(jnp.zeros(6)), expected_gradient, rtol=1e-5)
 
-    threads = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-        assert not thread.is_alive(), "deadlock"
-    assert errors == []
+    run_in_two_threads(work)
 
 
 # --- refinement ----------------------------------------

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from crossing import crossing_step, resident_bytes
 from fake_stillleben import recorded_stage
+from threads import run_in_two_threads
 
 from interop import torch_loss
 from interop.dlpack import from_torch, shares_memory, to_torch
@@ -29,12 +30,17 @@ def test_500_steps_do_not_grow(boundary, golden):
     step = crossing_step(renderer, renderer.scene(), torch.from_numpy(data["buf_rgb"][..., :3] / np.float32(255)))
     for _ in range(STEPS // 5):
         step()
-    gc.collect()
-    before = resident_bytes()
+    images, resident = living_images(), resident_bytes()
     for _ in range(STEPS - STEPS // 5):
         step()
+    assert living_images() == images
+    assert resident_bytes() - resident < ALLOWED_GROWTH
+
+
+def living_images() -> tuple[int, int]:
+    """Arrays of JAX and tensors that exist now."""
     gc.collect()
-    assert resident_bytes() - before < ALLOWED_GROWTH
+    return len(jax.live_arrays()), sum(type(thing) is torch.Tensor for thing in gc.get_objects())
 
 
 def test_the_measure_of_memory_notices_growth():
@@ -47,33 +53,22 @@ def test_the_measure_of_memory_notices_growth():
 def test_two_threads_cross_at_once():
     loss = torch_loss(lambda x, scale: (x * scale).sum())
     gradient = jax.jit(jax.grad(loss))
-    errors, barrier = [], threading.Barrier(2)
 
     def work(number):
-        try:
-            rng = np.random.default_rng(number)
-            barrier.wait()
-            for i in range(60):
-                value = float(rng.integers(1, 1000))
-                tensor = torch.full((60, 80, 4), value)
-                array = from_torch(tensor)
-                assert shares_memory(array, tensor) and (np.asarray(array) == value).all()
-                back = to_torch(array + 1)
-                assert (back == value + 1).all()
-                scale = jnp.full((60, 80, 4), value)
-                got = (gradient if i % 2 else jax.grad(loss))(array, scale)
-                assert (np.asarray(got) == value).all()
-                np.testing.assert_allclose(loss(array, scale), value**2 * tensor.numel(), rtol=1e-5)
-        except BaseException as error:
-            errors.append(error)
+        rng = np.random.default_rng(number)
+        for i in range(60):
+            value = float(rng.integers(1, 1000))
+            tensor = torch.full((60, 80, 4), value)
+            array = from_torch(tensor)
+            assert shares_memory(array, tensor) and (np.asarray(array) == value).all()
+            back = to_torch(array + 1)
+            assert (back == value + 1).all()
+            scale = jnp.full((60, 80, 4), value)
+            got = (gradient if i % 2 else jax.grad(loss))(array, scale)
+            assert (np.asarray(got) == value).all()
+            np.testing.assert_allclose(loss(array, scale), value**2 * tensor.numel(), rtol=1e-5)
 
-    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-        assert not thread.is_alive(), "deadlock"
-    assert errors == []
+    run_in_two_threads(work)
 
 
 def test_the_number_of_threads_does_not_grow(boundary):
