@@ -9,7 +9,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ._transforms import as_floating, inverse_transform
+from ._transforms import as_floating, inverse_transform, is_concrete
 from ._typing import Transform
 
 
@@ -78,7 +78,9 @@ class Camera(eqx.Module):
             The camera. Differentiable with respect to the four intrinsics.
 
         Raises:
-            ValueError: if ``0 < near < far`` does not hold, or as the constructor.
+            ValueError: if ``0 < near < far`` does not hold, a focal length is not positive, the principal point is not
+                inside of the image (that of a window may be: see `cropped`), or as the constructor. (Intrinsics under
+                trace are trusted.)
         """
         if not 0.0 < near < far:
             raise ValueError(f"near and far must satisfy 0 < near < far (metres), got near={near}, far={far}.")
@@ -86,6 +88,8 @@ class Camera(eqx.Module):
         fx, fy, cx, cy = (
             as_floating(value, f"Camera {name}", ()) for value, name in zip((fx, fy, cx, cy), ("fx", "fy", "cx", "cy"))
         )
+        if is_concrete(fx, fy, cx, cy):
+            _check_intrinsics(float(fx), float(fy), float(cx), float(cy), width, height)
         zero, one = jnp.zeros_like(fx), jnp.ones_like(fx)
         a, b = (far + near) / (far - near), -2.0 * far * near / (far - near)
         projection = jnp.stack(
@@ -176,6 +180,17 @@ class Camera(eqx.Module):
         x = P[0] * (self.width / width) + P[3] * ((self.width - 2 * left) / width - 1)
         y = P[1] * (self.height / height) + P[3] * ((self.height - 2 * top) / height - 1)
         return dataclasses.replace(self, projection=P.at[0].set(x).at[1].set(y), width=width, height=height)
+
+
+def _check_intrinsics(fx: float, fy: float, cx: float, cy: float, width: int, height: int) -> None:
+    if not (0 < fx < math.inf and 0 < fy < math.inf):
+        raise ValueError(f"Camera focal lengths must be positive (pixels), got fx={fx:g}, fy={fy:g}.")
+    if not (0 < cx < width and 0 < cy < height):
+        raise ValueError(
+            f"The principal point must be inside of the image of {width}x{height} pixels, got cx={cx:g}, cy={cy:g}. Do "
+            "the intrinsics belong to another resolution, or to the image that this one was cut from? Use "
+            "Camera.from_intrinsics with that image's size, then .resized(...) or .cropped(...)."
+        )
 
 
 def _image_side(value: int, name: str) -> int:

@@ -50,6 +50,11 @@ def test_intrinsics_round_trip():
     np.testing.assert_allclose(camera().intrinsics, INTRINSICS, rtol=1e-6)
 
 
+def test_a_window_may_have_its_principal_point_outside():
+    window = camera().cropped(400, -10, 100, 50)
+    np.testing.assert_allclose(window.intrinsics, [600, 610, -78.5, 248.25], rtol=1e-5)
+
+
 def test_from_fov_is_centred_with_square_pixels():
     cam = sl.Camera.from_fov(math.radians(60), width=200, height=100)
     np.testing.assert_allclose(cam.intrinsics, [100 / math.tan(math.radians(30))] * 2 + [100, 50], rtol=1e-6)
@@ -122,6 +127,13 @@ def test_constructor_refuses(unchecked_types, kwargs, match):
         ({"fy": np.ones(2)}, "fy must have shape"),
         ({"cx": np.ones(2)}, "cx must have shape"),
         ({"cy": np.ones(2)}, "cy must have shape"),
+        ({"fx": 0.0}, "focal lengths must be positive .*fx=0, fy=1"),
+        ({"fy": -1.0}, "focal lengths must be positive .*fx=1, fy=-1"),
+        ({"fx": np.nan}, "focal lengths must be positive .*fx=nan"),
+        ({"cx": 4.0}, r"inside of the image of 4x3 pixels, got cx=4, cy=1\. .*another resolution.*\.resized"),
+        ({"cy": 3.5}, r"inside of the image of 4x3 pixels, got cx=1, cy=3\.5"),
+        ({"cx": -0.5}, r"inside of the image of 4x3 pixels, got cx=-0\.5.*\.cropped"),
+        ({"cy": np.nan}, r"inside of the image .* cy=nan"),
         ({"near": 0.0}, "0 < near < far.*near=0.0"),
         ({"near": 5.0, "far": 5.0}, "0 < near < far.*far=5.0"),
         ({"width": -1}, "width must be a positive integer"),
