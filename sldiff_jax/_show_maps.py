@@ -1,14 +1,20 @@
-"""Shows pose-gradient maps on a screen: in visdom if it answers, else as matplotlib figures."""
+"""Pose-gradient maps: drawn into a figure, and shown on a screen, in visdom if it answers, else by pyplot."""
 
 from __future__ import annotations
 
 import importlib.util
 import logging
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 
-TITLES = ("alpha (rad)", "beta (rad)", "gamma (rad)", "a (m)", "b (m)", "c (m)")
+from ._diverging import diverging_colors, symmetric_limit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import FigureBase
+
+TITLES = ("rotation about x", "rotation about y", "rotation about z", "shift along x", "shift along y", "shift along z")
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +39,43 @@ def show_pose_gradient_maps(
     for label, maps_of_object in zip(instance_index, maps):
         title = f"pose gradient of object {label}"
         if visdom is None:
-            _draw(title, maps_of_object)
+            _show_figure(title, maps_of_object)
         else:
             for name, values in zip(TITLES, maps_of_object):
                 # visdom puts row 0 at the bottom.
                 visdom.heatmap(values[::-1], win=f"{title} {name}", opts={"title": f"{title}: {name}"})
+
+
+def draw_pose_gradient_maps(
+    figure: FigureBase, maps: Float[np.ndarray, "6 height width"], *, length: float | None = None
+) -> None:
+    """Draws the six maps of one object into an empty matplotlib figure.
+
+    Args:
+        figure: where to; with constrained layout.
+        maps: (6, H, W) float, objective per radian and per metre.
+        length: metres. With it shifts are drawn per that length, and all maps share one scale. Without it rotations
+            share one, and shifts another, since their units differ.
+    """
+    if length is None:
+        groups = ((slice(0, 3), 1.0, "objective per radian"), (slice(3, 6), 1.0, "objective per metre"))
+        limits = [symmetric_limit(maps[rows]) for rows, _, _ in groups]
+    else:
+        shifts = f"objective per {1e3 * length:.3g} mm"
+        groups = ((slice(0, 3), 1.0, "objective per radian"), (slice(3, 6), length, shifts))
+        limits = 2 * [symmetric_limit(np.concatenate([maps[:3], length * maps[3:]]))]
+    axes = figure.subplots(2, 3)
+    for row, ((rows, unit, label), limit) in enumerate(zip(groups, limits)):
+        style = {"cmap": diverging_colors(), "vmin": -limit, "vmax": limit, "interpolation": "nearest"}
+        drawn = [axis.imshow(unit * values, **style) for axis, values in zip(axes[row], maps[rows])]
+        for axis, name in zip(axes[row], TITLES[rows]):
+            axis.set(xticks=[], yticks=[])
+            axis.set_title(name, fontsize=9)
+        bar = figure.colorbar(drawn[0], ax=list(axes[row]), shrink=0.9, extend="both", pad=0.01)
+        bar.set_label(label, fontsize=8)
+        bar.ax.tick_params(labelsize=8)
+        bar.ax.ticklabel_format(axis="y", scilimits=(-2, 3))
+        bar.ax.yaxis.get_offset_text().set_fontsize(8)
 
 
 def _connect_to_visdom():
@@ -52,26 +90,12 @@ def _connect_to_visdom():
         return None
 
 
-def _draw(title: str, maps: np.ndarray) -> None:
+def _show_figure(title: str, maps: np.ndarray) -> None:
     try:
         from matplotlib import pyplot
     except ImportError as error:
         raise ImportError("visualize_grad=True draws with matplotlib: pip install 'sldiff-jax[viz]'.") from error
     # One window per title: a loop redraws it instead of opening more and more.
-    figure = pyplot.figure(num=title, figsize=(11, 5.5), layout="constrained", clear=True)
+    figure = pyplot.figure(num=title, figsize=(9, 5), layout="constrained", clear=True)
     figure.suptitle(title)
-    axes = figure.subplots(2, 3)
-    for row, kind in enumerate(("objective per radian", "objective per metre")):
-        group = maps[3 * row : 3 * row + 3]
-        limit = _limit(group)
-        drawn = [axis.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit) for axis, values in zip(axes[row], group)]
-        for axis, name in zip(axes[row], TITLES[3 * row :]):
-            axis.set(title=name, xticks=[], yticks=[])
-        bar = figure.colorbar(drawn[0], ax=list(axes[row]), label=kind, shrink=0.9, extend="both")
-        bar.ax.ticklabel_format(axis="y", scilimits=(-2, 3))
-
-
-def _limit(maps: np.ndarray) -> float:
-    """End of the colour scale: few pixels of an outline must not leave the others pale."""
-    values = np.abs(maps[np.isfinite(maps) & (maps != 0)])
-    return float(np.percentile(values, 98)) if values.size else 1.0
+    draw_pose_gradient_maps(figure, maps)

@@ -107,6 +107,12 @@ def test_the_gradient_is_the_same_without_a_picture(shown, pyplot):
 
 
 @pytest.mark.usefixtures("no_visdom")
+def test_jax_arrays_are_shown(shown, pyplot):
+    _show_maps.show_pose_gradient_maps(shown[0].instance_index, sl.pose_gradient_maps(*shown))
+    assert len(pyplot.get_fignums()) == 2
+
+
+@pytest.mark.usefixtures("no_visdom")
 def test_an_invisible_object_has_empty_maps(shown, pyplot):
     scene, result, cotangent = shown
     backpropagate(scene, result, jnp.zeros_like(cotangent))

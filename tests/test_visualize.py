@@ -1,16 +1,14 @@
-"""Pictures: right pixels, right sizes, nothing shown."""
+"""Pictures of pixels: overlays, object axes, panels; and what holds for every figure."""
 
-import io
 import sys
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
+from pictures import pixels_of
 
 import sldiff_jax as sl
 from sldiff_jax import visualize
-from sldiff_jax.mesh_renderer import box_mesh
 
 
 @pytest.fixture
@@ -77,15 +75,65 @@ def test_overlay_refuses(arguments, message):
         visualize.overlay(**given)
 
 
+def test_jax_arrays_are_pictures_too(disc):
+    image = np.full((64, 80, 3), 0.5, np.float32)
+    expected = visualize.overlay(image, disc, 0 * image, opacity=0.3)
+    got = visualize.overlay(jnp.asarray(image), jnp.asarray(disc), jnp.zeros((64, 80, 3)), opacity=0.3)
+    np.testing.assert_array_equal(got, expected)
+    np.testing.assert_array_equal(visualize.as_uint8(visualize.as_float(expected)), expected)
+    np.testing.assert_array_equal(visualize.as_uint8(expected), expected)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_rgba_is_refused_with_the_remedy(disc):
+    with pytest.raises(ValueError, match=r"got \(64, 80, 4\). Of an RGBA image"):
+        visualize.overlay(np.zeros((64, 80, 4), np.uint8), disc)
+
+
+def scene_at(*places) -> sl.Scene:
+    T = np.tile(np.eye(4, dtype=np.float32), (len(places), 1, 1))
+    T[:, :3, 3] = places
+    return sl.Scene(T, sl.Camera.from_intrinsics(100.0, 100.0, 80.0, 60.0, width=160, height=120))
+
+
+def test_object_axes_lie_where_the_camera_sees_them():
+    white = np.ones((240, 320, 3), np.float32)
+    shown = visualize.draw_object_axes(white, scene_at((0.0, 0.0, 0.5)), length=0.2, line_width=3)
+    # At twice the resolution the focal length is 200: 0.2 m at 0.5 m are 80 pixels from the centre, (160, 120).
+    vermilion, green = np.array([0xD5, 0x5E, 0x00]), np.array([0x00, 0x9E, 0x73])
+    assert np.abs(shown[119:121, 180:238].astype(int) - vermilion).max() <= 3
+    assert np.abs(shown[140:198, 159:161].astype(int) - green).max() <= 3
+    assert (shown[119:121, 243:246] == 255).all()
+    assert (shown[:100] == 255).all() and (shown[:, :140] == 255).all()
+    letter = shown[105:135, 244:262]
+    assert (np.abs(letter.astype(int) - vermilion).max(axis=-1) < 30).any()
+
+
+def test_object_axes_keep_their_default_size_and_skip_what_is_behind():
+    white = np.full((120, 160, 3), 255, np.uint8)
+    near, far = (visualize.draw_object_axes(white, scene_at((0, 0, depth))) for depth in (0.3, 3.0))
+    np.testing.assert_allclose(near.mean(), far.mean(), rtol=1e-3)
+    np.testing.assert_array_equal(visualize.draw_object_axes(white, scene_at((0, 0, -0.5))), white)
+    # An axis that reaches past the camera is cut off in front of it.
+    backward = scene_at((0.01, 0, 0.1))
+    T = np.asarray(backward.T_world_object).copy()
+    T[0, :3, :3] = np.diag([-1, 1, -1])
+    cut = visualize.draw_object_axes(white, sl.Scene(T, backward.camera), length=0.5)
+    # z comes towards the camera to the right of its centre: the picture shows it leave there.
+    assert np.abs(cut[59:61, 100:158].astype(int) - [0x00, 0x72, 0xB2]).max() <= 3
+
+
+def test_overlay_with_axes_is_the_overlay_and_the_axes(disc):
+    image = np.full((64, 80, 3), 0.6, np.float32)
+    scene = scene_at((0.05, 0, 0.5))
+    expected = visualize.draw_object_axes(visualize.overlay(image, disc), scene)
+    np.testing.assert_array_equal(visualize.overlay(image, disc, axes=scene), expected)
+    assert (expected != visualize.overlay(image, disc)).any()
+
+
 def test_checkerboard():
     assert visualize.checkerboard(2, 5, 2).tolist() == [[0, 0, 1, 1, 0]] * 2
     assert visualize.checkerboard(4, 2, 2)[:, 0].tolist() == [0, 0, 1, 1]
-
-
-def pixels_of(figure) -> np.ndarray:
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=figure.dpi)
-    return np.asarray(Image.open(file).convert("RGB"))
 
 
 def test_panels_show_every_pixel_as_it_is():
@@ -98,78 +146,71 @@ def test_panels_show_every_pixel_as_it_is():
     assert (pixels[:-150] < 128).any()  # the titles
 
 
-def test_panels_refuse_pictures_of_different_sizes():
-    with pytest.raises(ValueError, match="one size and a title each"):
-        visualize.panels([np.zeros((2, 2, 3)), np.zeros((3, 2, 3))], ["a", "b"])
+def test_panels_in_rows_mark_one_and_repeat_pixels_of_small_pictures():
+    rng = np.random.default_rng(1)
+    images = [rng.integers(0, 256, (20, 30, 3), dtype=np.uint8) for _ in range(5)]
+    figure = visualize.panels(images, list("abcde"), columns=3, marked=3)
+    assert figure.dpi > 75
+    weights = [axes.title.get_fontweight() for axes in figure.axes]
+    assert weights == ["normal"] * 3 + ["bold", "normal"]
+    framed = [axes.spines["left"].get_visible() for axes in figure.axes]
+    assert framed == [False, False, False, True, False]
+    repeats = figure.axes[0].images[0].get_array().shape[1] // 30
+    assert repeats > 1
+    pixels = pixels_of(figure)
+    last = images[4].repeat(repeats, axis=0).repeat(repeats, axis=1)
+    width = 30 * repeats
+    gap = round(0.02 * width)
+    np.testing.assert_array_equal(pixels[-20 * repeats :, width + gap : 2 * width + gap], last)
 
 
-def test_loss_curve_draws_the_best_start_strongly_and_stages_in_a_row():
-    losses = [np.array([[5.0, 3.0], [4.0, 0.1], [np.nan, 0.2]]), np.array([[0.1], [0.01]])]
-    figure = visualize.loss_curve(losses, ["coarse", "fine"])
-    (axes,) = figure.axes
-    strong = [line for line in axes.lines if line.get_linewidth() > 1]
-    np.testing.assert_allclose(strong[0].get_xydata(), [[0, 3], [1, 0.1], [2, 0.2]])
-    np.testing.assert_allclose(strong[1].get_xydata(), [[3, 0.1], [4, 0.01]])
-    assert axes.get_yscale() == "log"
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("step", "loss")
-    assert visualize.loss_curve([np.array([[3.0], [2.0]])]).axes[0].get_yscale() == "linear"
-    pixels_of(figure)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"images": [np.zeros((2, 2, 3)), np.zeros((3, 2, 3))]}, "one size and a title each"),
+        ({"titles": ["a"]}, "1 titles"),
+        ({"images": [], "titles": []}, "one size"),
+        ({"columns": 0}, "columns=0"),
+        ({"marked": 2}, r"one of 0\.\.1"),
+    ],
+)
+def test_panels_refuse(arguments, message):
+    given = {"images": [np.zeros((2, 2, 3))] * 2, "titles": ["a", "b"]} | arguments
+    with pytest.raises(ValueError, match=message):
+        visualize.panels(**given)
 
 
-def test_depth_residual_map_has_units_and_colours_by_sign():
-    residual = np.full((40, 60), np.nan, np.float32)
-    residual[10:30, 10:30], residual[10:30, 30:50] = -0.002, 0.004
-    figure = visualize.depth_residual_map(residual)
-    axes, bar = figure.axes
-    assert bar.get_ylabel().endswith("(mm)")
-    assert axes.get_title() == "median |residual| 3.0 mm"
-    assert axes.images[0].get_clim() == pytest.approx((-4, 4))
-    colors = axes.images[0].cmap(axes.images[0].norm(np.array([-2.0, 4.0])))
-    assert colors[0, 2] > colors[0, 0]
-    assert colors[1, 0] > colors[1, 2]
-    pixels_of(figure)
-    assert visualize.depth_residual_map(np.full((4, 4), np.nan, np.float32)).axes[0].get_title() == "nothing to compare"
+FIGURES = {
+    "panels": lambda: visualize.panels([np.zeros((4, 4, 3))], ["a"]),
+    "loss_curve": lambda: visualize.loss_curve([np.ones((3, 1))]),
+    "depth_residual_map": lambda: visualize.depth_residual_map(np.ones((4, 4))),
+    "gradient_maps": lambda: visualize.gradient_maps(np.ones((6, 4, 4))),
+    "gradient_arrows": lambda: visualize.gradient_arrows(*np.ones((3, 4, 4, 3))),
+    "gradient_wheel": lambda: visualize.gradient_wheel(*np.ones((2, 4, 4, 3))),
+    "silhouettes": lambda: visualize.silhouettes(scene_at((0, 0, 1)), empty_result()),
+}
 
 
-def test_animation_is_a_small_gif_that_repeats():
-    frames = [np.full((48, 64, 3), (8 * i, 100, 200), np.uint8) for i in range(20)]
-    contents = visualize.animation(frames, frames_per_second=20, hold=1)
-    gif = Image.open(io.BytesIO(contents))
-    assert (gif.format, gif.n_frames, gif.size, gif.info["loop"]) == ("GIF", 20, (64, 48), 0)
-    assert gif.info["duration"] == 50
-    gif.seek(19)
-    assert gif.info["duration"] == 1000
-    assert np.abs(np.asarray(gif.convert("RGB")).astype(int) - frames[19]).max() < 12
-    assert len(contents) < 20_000
-    with pytest.raises(ValueError, match="one size"):
-        visualize.animation([])
-
-
-def test_refinement_frames_draw_the_best_start_from_first_to_best():
-    camera = sl.Camera.from_intrinsics(60.0, 60.0, 20.0, 15.0, width=40, height=30)
-    poses = np.tile(np.eye(4, dtype=np.float32), (4, 2, 1, 1, 1))
-    poses[..., 2, 3] = 0.4
-    poses[:, 1, 0, 0, 3] = [0.0, 0.05, 0.1, 0.15]
-    refinement = sl.Refinement(
-        sl.Scene(poses[2, 1], camera), 0.1, 2, 1, np.ones((4, 2), np.float32), poses, seconds=1.0, seconds_per_step=0.1
+def empty_result() -> sl.RenderResult:
+    return sl.RenderResult(
+        rgb=np.zeros((120, 160, 4), np.uint8),
+        coord_depth=np.full((120, 160, 4), 3000, np.float32),
+        instance_index=np.zeros((120, 160), np.int16),
     )
-    image = np.zeros((60, 80, 3), np.uint8)
-    frames = visualize.refinement_frames(refinement, sl.MeshRenderer([box_mesh()]), image, count=10)
-    assert [frame.shape for frame in frames] == [(60, 80, 3)] * 3
-    columns = [np.nonzero(frame.any(axis=-1))[1].mean() for frame in frames]
-    assert columns == pytest.approx([40, 40 + 0.05 / 0.4 * 120, 40 + 0.1 / 0.4 * 120], abs=4)
-    assert all(jnp.asarray(frame).dtype == jnp.uint8 for frame in frames)
 
 
-def test_without_matplotlib_the_message_names_the_extra(monkeypatch):
+@pytest.mark.parametrize("name", FIGURES)
+def test_without_matplotlib_the_message_names_the_extra(monkeypatch, name):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"pip install 'sldiff-jax\[viz\]'"):
-        visualize.loss_curve([np.ones((3, 1))])
+        FIGURES[name]()
 
 
-def test_nothing_is_registered_with_pyplot():
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_is_registered_with_pyplot(name):
     from matplotlib import pyplot
 
     before = pyplot.get_fignums()
-    visualize.loss_curve([np.ones((3, 1))])
+    figure = FIGURES[name]()
     assert pyplot.get_fignums() == before
+    assert pixels_of(figure).shape[1] == pytest.approx(figure.get_figwidth() * figure.dpi, abs=1)
