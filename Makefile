@@ -10,7 +10,7 @@ INSTALL = $(PIP_INSTALL) $(CONSTRAINTS:%=--build-constraint %)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench lint format dev clean
+.PHONY: help demo test bench docs lint format dev clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -23,6 +23,9 @@ test: .venv/.test ## run the tests; some of them: make test ARGS="-k camera"
 
 bench: .venv/.test ## run the benchmarks
 	$(BIN)/python -m pytest benchmarks $(ARGS)
+
+docs: .venv/.docs ## build the documentation site into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
 lint: .venv/.test .venv/.lint ## ruff, pyright and the import rules
 	$(BIN)/ruff check
@@ -37,8 +40,8 @@ format: .venv/.lint ## apply ruff's fixes and its format
 dev: .venv/.dev ## everything for development, and the git hooks
 	$(BIN)/pre-commit install
 
-clean: ## remove .venv, caches, build products and demo_out/
-	rm -rf .venv build dist demo_out .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
+clean: ## remove .venv, caches, build products, site/ and demo_out/
+	rm -rf .venv build dist site demo_out .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp is renewed when what it was installed from changes. --group and --build-constraint need a newer pip than
@@ -60,6 +63,10 @@ clean: ## remove .venv, caches, build products and demo_out/
 
 .venv/.lint: .venv/.pip pyproject.toml
 	$(INSTALL) --group lint
+	@touch $@
+
+.venv/.docs: .venv/.core
+	$(INSTALL) --editable '.[viz]' --group docs
 	@touch $@
 
 .venv/.dev: .venv/.test .venv/.lint
