@@ -172,7 +172,12 @@ class StilllebenRenderer:
                 )
             shapes = result_shapes(self._buffers, camera.height, camera.width)
             return sl.RenderResult(**buffer_callback(self._callback, shapes, vmap_method="sequential")(*arrays))
-        result = make_result(self._render(*map(np.asarray, arrays)))
+        tensors = self._render(*map(np.asarray, arrays))
+        if tensors["rgb"].is_cuda:
+            # stillleben writes on the default stream, and DLPack orders JAX after the caller's current one.
+            device = tensors["rgb"].device
+            torch.cuda.current_stream(device).wait_stream(torch.cuda.default_stream(device))
+        result = make_result(tensors)
         (device,) = arrays[0].devices()
         return result if result.rgb.devices() == {device} else jax.device_put(result, device)
 

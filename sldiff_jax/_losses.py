@@ -1,9 +1,11 @@
-"""How far a rendering is from an observation, as functions that optimisers can descend.
+"""How far a rendering is from an observation: colour, depth and silhouette, as losses that optimisers can descend.
 
-Every loss has the signature ``loss(rendering, observation) -> scalar`` and is zero for a perfect match. Depth and
-correlation are compared where the rendering shows an object and, if the observation has a mask, inside that mask. That
-region is not differentiated: an object shall not gain by hiding what it fails to explain. Its outline is the mask's
-business.
+Every loss is called as ``loss(rendering, observation) -> scalar``, is zero for a perfect match, and of order one for a
+coarse start. Each pixel counts as much as the observation's weight says, if it has one.
+
+Correlation, edges and depth are compared where the rendering shows an object and, if the observation has a mask, inside
+that mask. That region is not differentiated: an object shall not gain by hiding what it fails to explain. Its outline
+is the mask's business. Where nothing is to be compared, a loss takes the value of a bad match.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._loss import Loss, Residuals, residual_loss
 from ._observation import Observation
 from ._render import Rendering
 from ._typing import ScalarImage
@@ -21,20 +24,24 @@ from ._typing import ScalarImage
 OCCLUDER_MARGIN = 0.005
 """How much nearer than the object, in metres, a measurement must be to count as something in front of it."""
 
+LUMINANCE = (0.299, 0.587, 0.114)
+"""The share of red, green and blue in brightness (ITU-R BT.601)."""
 
-Loss = Callable[[Rendering, Observation], Float[Array, ""]]
-"""Any function from a rendering and an observation to a scalar."""
+LossFunction = Callable[[Rendering, Observation], Float[Array, ""]]
+"""What `refine_poses` minimises: a `Loss`, or any function from a rendering and an observation to a scalar."""
 
 
-def photometric_loss(rendering: Rendering, observation: Observation) -> Float[Array, ""]:
-    """Mean absolute colour difference, smoothed at zero (Charbonnier, epsilon 0.01).
+@residual_loss
+def photometric_loss(rendering: Rendering, observation: Observation, *, epsilon: float | Array = 0.01) -> Residuals:
+    """Mean absolute colour difference, smoothed at zero (Charbonnier).
 
-    For observations with the lighting of the rendering. The whole image counts, background included, so that the
-    outline is felt without a mask.
+    For observations with the lighting of the rendering. If the observation has a mask, its pixels are compared; else
+    the whole image, background included, so that the outline is felt.
 
     Args:
         rendering: the rendered images, (H, W).
         observation: must have rgb, (H, W, 3).
+        epsilon: differences in colour below this are squared rather than absolute.
 
     Returns:
         Scalar float, in units of colour, [0, 1).
@@ -42,11 +49,68 @@ def photometric_loss(rendering: Rendering, observation: Observation) -> Float[Ar
     Raises:
         ValueError: if the observation has no rgb or another size.
     """
-    difference = rendering.rgb - _required(observation, "rgb", rendering)
-    return jnp.mean(jnp.sqrt(difference**2 + 1e-4) - 1e-2)
+    return _photometric(rendering, observation, lambda squared: jnp.sqrt(squared + epsilon**2) - epsilon)
 
 
-def zncc_loss(rendering: Rendering, observation: Observation) -> Float[Array, ""]:
+@residual_loss
+def l1_loss(rendering: Rendering, observation: Observation) -> Residuals:
+    """Mean absolute colour difference. Below a quarter of a grey level it is smooth, so that it has a derivative.
+
+    Args:
+        rendering: the rendered images, (H, W).
+        observation: must have rgb, (H, W, 3). Compared as in `photometric_loss`.
+
+    Returns:
+        Scalar float, in units of colour, [0, 1).
+
+    Raises:
+        ValueError: if the observation has no rgb or another size.
+    """
+    return _photometric(rendering, observation, lambda squared: jnp.sqrt(squared + 1e-6) - 1e-3)
+
+
+@residual_loss
+def l2_loss(rendering: Rendering, observation: Observation) -> Residuals:
+    """Mean squared colour difference.
+
+    Args:
+        rendering: the rendered images, (H, W).
+        observation: must have rgb, (H, W, 3). Compared as in `photometric_loss`.
+
+    Returns:
+        Scalar float, in units of colour squared, [0, 1].
+
+    Raises:
+        ValueError: if the observation has no rgb or another size.
+    """
+    return _photometric(rendering, observation, lambda squared: squared)
+
+
+@residual_loss
+def huber_loss(rendering: Rendering, observation: Observation, *, delta: float | Array = 0.1) -> Residuals:
+    """Mean Huber cost of the colour differences (Huber 1964): half the square up to `delta`, then linear.
+
+    Args:
+        rendering: the rendered images, (H, W).
+        observation: must have rgb, (H, W, 3). Compared as in `photometric_loss`.
+        delta: the difference in colour at which the cost becomes linear.
+
+    Returns:
+        Scalar float, in units of colour squared, [0, delta).
+
+    Raises:
+        ValueError: if the observation has no rgb or another size.
+    """
+
+    def kernel(squared: Array) -> Array:
+        beyond = squared > delta**2
+        return jnp.where(beyond, delta * (jnp.sqrt(jnp.where(beyond, squared, 1)) - 0.5 * delta), 0.5 * squared)
+
+    return _photometric(rendering, observation, kernel)
+
+
+@residual_loss
+def zncc_loss(rendering: Rendering, observation: Observation) -> Residuals:
     """One minus the zero-mean normalised cross-correlation of the colours, averaged over the channels.
 
     Blind to gain and offset of each channel, hence for real photographs, whose lighting no renderer knows.
@@ -63,27 +127,73 @@ def zncc_loss(rendering: Rendering, observation: Observation) -> Float[Array, ""
     """
     target = _required(observation, "rgb", rendering)
     weight = _compared(rendering, observation)[..., None]
-    count = jnp.maximum(jnp.sum(weight), 1)
+    count = jnp.maximum(jnp.sum(weight), 1e-6)
 
-    def centred(image: Array) -> Array:
-        return (image - jnp.sum(image * weight, (0, 1)) / count) * weight
+    def normalised(image: Array) -> Array:
+        centred = image - jnp.sum(image * weight, (0, 1)) / count
+        # A flat channel correlates with nothing; the floor keeps the root's derivative finite.
+        return centred / jnp.sqrt(jnp.sum(weight * centred**2, (0, 1)) + 1e-6 * count)
 
-    a, b = centred(rendering.rgb), centred(target)
-    variances = jnp.sum(a * a, (0, 1)) * jnp.sum(b * b, (0, 1))
-    # A flat channel correlates with nothing; the floor keeps the root's derivative finite.
-    return jnp.mean(1 - jnp.sum(a * b, (0, 1)) / jnp.sqrt(variances + (1e-6 * count) ** 2))
+    a, b = normalised(rendering.rgb), normalised(target)
+    # 1 - sum(a b) = sum((a - b)^2) / 2 for unit vectors. What the floor takes from their length is given back.
+    missing = jnp.mean(1 - 0.5 * jnp.sum(weight * (a**2 + b**2), (0, 1)))
+    return Residuals(a - b, weight / 6, offset=missing)
 
 
+@residual_loss
+def edge_loss(rendering: Rendering, observation: Observation, *, epsilon: float | Array = 0.1) -> Residuals:
+    """Mean absolute difference of the brightness gradients, each image's divided by its own root mean square.
+
+    Blind to gain and offset, and to lighting that changes slowly over the image.
+
+    Args:
+        rendering: the rendered images, (H, W).
+        observation: must have rgb, (H, W, 3).
+        epsilon: differences below this, in units of the root mean square, are squared rather than absolute.
+
+    Returns:
+        Scalar float, 0 for equal edges, about 1 for unrelated ones and where there is nothing to compare.
+
+    Raises:
+        ValueError: if the observation has no rgb or another size.
+    """
+    target = _required(observation, "rgb", rendering)
+    compared = _compared(rendering, observation)
+    # A gradient reaches one pixel around its own: none may see what lies beyond the region.
+    weight = -jax.lax.reduce_window(-compared, -jnp.inf, jax.lax.max, (3, 3), (1, 1), "SAME")[..., None]
+    count = jnp.maximum(jnp.sum(weight), 1e-6)
+
+    def normalised_gradients(image: Array) -> Array:
+        brightness = jnp.pad(image @ jnp.array(LUMINANCE, image.dtype), 1, mode="edge")
+        along_x = brightness[1:-1, 2:] - brightness[1:-1, :-2]
+        along_y = brightness[2:, 1:-1] - brightness[:-2, 1:-1]
+        gradients = jnp.stack([along_x, along_y], axis=-1)
+        # One grey level per pixel counts as noise.
+        return gradients / jnp.sqrt(jnp.sum(weight * gradients**2) / count + 1e-4)
+
+    difference = normalised_gradients(rendering.rgb) - normalised_gradients(target)
+    return Residuals(
+        difference,
+        0.5 * weight / count,
+        lambda squared: jnp.sqrt(squared + epsilon**2) - epsilon,
+        offset=jnp.sum(weight) == 0,
+    )
+
+
+@residual_loss
 def depth_loss(
-    rendering: Rendering, observation: Observation, *, scale: float = 0.01, limit: float = 3.0
-) -> Float[Array, ""]:
+    rendering: Rendering, observation: Observation, *, scale: float | Array = 0.01, limit: float | Array = 3.0
+) -> Residuals:
     """Mean absolute depth difference where both are measured, cut off so that outliers do not pull.
+
+    Where the rendered depth jumps by more than an outlier from one pixel to the next, nothing is compared: such a pixel
+    has one depth or quite another, and sensors are wrong there. These outlines are left to colour and mask.
 
     Args:
         rendering: the rendered images, (H, W).
         observation: must have depth, (H, W).
-        scale: the difference, in metres, that costs 1.
-        limit: the largest cost of a pixel. Differences beyond ``limit * scale`` metres are taken for outliers.
+        scale: the difference, in metres, that costs about 1. Below a tenth of it the cost is smooth.
+        limit: the largest cost of a pixel. Differences beyond about ``limit * scale`` metres are taken for outliers.
 
     Returns:
         Scalar float, 0 to `limit`; `limit` where no pixel has both depths.
@@ -92,15 +202,22 @@ def depth_loss(
         ValueError: if the observation has no depth or another size.
     """
     target = _required(observation, "depth", rendering)
-    weight = _compared(rendering, observation) * (target > 0)
-    cost = jnp.minimum(jnp.abs(rendering.depth - target) / scale, limit)
+    weight = _compared(rendering, observation) * (target > 0) * (rendering.depth > 0)
+    weight *= _depth_range(rendering) <= limit * scale
     count = jnp.sum(weight)
-    return jnp.where(count > 0, jnp.sum(cost * weight) / jnp.maximum(count, 1), limit)
+    return Residuals(
+        jnp.where(weight > 0, rendering.depth - target, 0) / scale,
+        weight / jnp.maximum(count, 1e-6),
+        lambda squared: jnp.minimum(jnp.sqrt(squared + 0.01) - 0.1, limit),
+        offset=jnp.where(count > 0, 0, limit),
+    )
 
 
-def silhouette_loss(rendering: Rendering, observation: Observation) -> Float[Array, ""]:
-    """One minus the intersection over union of rendered and observed mask.
+@residual_loss
+def silhouette_loss(rendering: Rendering, observation: Observation) -> Residuals:
+    """One minus the intersection over union of rendered and observed mask, soft masks included.
 
+    For soft masks p and t this is ``sum((p - t)^2) / sum(p^2 + t^2 - p t)`` (Tanimoto), which is zero for equal masks.
     Where the observed depth shows something in front of the object, outside of the observed mask, the object is
     hidden, and these pixels do not count.
 
@@ -115,13 +232,68 @@ def silhouette_loss(rendering: Rendering, observation: Observation) -> Float[Arr
         ValueError: if the observation has no mask or another size.
     """
     target = _required(observation, "mask", rendering)
-    weight = 1 - _occluders(rendering, observation) * (1 - target)
-    intersection = jnp.sum(weight * rendering.mask * target)
-    union = jnp.sum(weight * (rendering.mask + target - rendering.mask * target))
-    return 1 - intersection / jnp.maximum(union, 1)
+    p, weight = rendering.mask, _visible(rendering, observation)
+    union = jnp.sum(weight * (p**2 + target**2 - p * target))
+    return Residuals((p - target) / jnp.sqrt(jnp.maximum(union, 1e-6)), weight)
 
 
-def default_loss(rendering: Rendering, observation: Observation) -> Float[Array, ""]:
+@residual_loss
+def dice_loss(rendering: Rendering, observation: Observation) -> Residuals:
+    """One minus the Dice coefficient (F1 score) of rendered and observed mask, soft masks included.
+
+    For soft masks p and t this is ``sum((p - t)^2) / sum(p^2 + t^2)`` (Milletari et al. 2016).
+
+    Args:
+        rendering: the rendered images, (H, W).
+        observation: must have a mask, (H, W); its depth, if any, tells occluders as in `silhouette_loss`.
+
+    Returns:
+        Scalar float in [0, 1].
+
+    Raises:
+        ValueError: if the observation has no mask or another size.
+    """
+    target = _required(observation, "mask", rendering)
+    p, weight = rendering.mask, _visible(rendering, observation)
+    return Residuals((p - target) / jnp.sqrt(jnp.maximum(jnp.sum(weight * (p**2 + target**2)), 1e-6)), weight)
+
+
+class _NegativeIoU(Loss):
+    """stillleben's `neg_iou_loss` of the masks: ``1 - sum(p t) / sum(p + t - p t)``.
+
+    For masks of zeros and ones this is `silhouette_loss`. It is zero for equal masks only if they are hard: this loss
+    prefers a rendering without soft edges. Least squares takes the residuals of `silhouette_loss` for its curvature.
+
+    Args:
+        rendering: the rendered images, (H, W).
+        observation: must have a mask, (H, W); its depth, if any, tells occluders as in `silhouette_loss`.
+
+    Returns:
+        Scalar float in [0, 1].
+
+    Raises:
+        ValueError: if the observation has no mask or another size.
+    """
+
+    def __call__(self, rendering: Rendering, observation: Observation) -> Float[Array, ""]:
+        target = _required(observation, "mask", rendering)
+        p, weight = rendering.mask, _visible(rendering, observation)
+        intersection = jnp.sum(weight * p * target)
+        return 1 - intersection / (jnp.sum(weight * (p + target - p * target)) + 1e-6)
+
+    def residuals(self, rendering: Rendering, observation: Observation) -> tuple[Residuals, ...]:
+        return silhouette_loss.residuals(rendering, observation)
+
+
+neg_iou_loss = _NegativeIoU()
+"""stillleben's `neg_iou_loss` of the masks p and t, (H, W) float: ``1 - sum(p t) / sum(p + t - p t)``, in [0, 1].
+
+For masks of zeros and ones this is `silhouette_loss`, from which least squares takes its curvature.
+"""
+
+
+@residual_loss
+def default_loss(rendering: Rendering, observation: Observation) -> tuple[Residuals, ...]:
     """`zncc_loss` + `depth_loss` + `silhouette_loss`, as far as the observation has the images.
 
     Args:
@@ -135,8 +307,15 @@ def default_loss(rendering: Rendering, observation: Observation) -> Float[Array,
         ValueError: if the sizes differ.
     """
     parts = (("rgb", zncc_loss), ("depth", depth_loss), ("mask", silhouette_loss))
-    losses = [loss(rendering, observation) for name, loss in parts if getattr(observation, name) is not None]
-    return sum(losses, start=jnp.zeros((), rendering.mask.dtype))
+    present = [loss for name, loss in parts if getattr(observation, name) is not None]
+    return tuple(part for loss in present for part in loss.residuals(rendering, observation))
+
+
+def _photometric(rendering: Rendering, observation: Observation, kernel: Callable[[Array], Array]) -> Residuals:
+    target = _required(observation, "rgb", rendering)
+    weight = jnp.ones_like(rendering.mask) if observation.mask is None else observation.mask
+    weight = _weigh(observation, weight)[..., None]
+    return Residuals(rendering.rgb - target, weight / (3 * jnp.maximum(jnp.sum(weight), 1e-6)), kernel)
 
 
 def _required(observation: Observation, name: str, rendering: Rendering) -> Array:
@@ -151,12 +330,29 @@ def _required(observation: Observation, name: str, rendering: Rendering) -> Arra
     return image
 
 
+def _weigh(observation: Observation, weight: ScalarImage) -> ScalarImage:
+    return weight if observation.weight is None else weight * observation.weight
+
+
 def _compared(rendering: Rendering, observation: Observation) -> ScalarImage:
-    """(H, W): the pixels of which colour and depth are compared. Not differentiated."""
+    """(H, W): how much colour and depth of each pixel are compared. Not differentiated."""
     seen = jax.lax.stop_gradient(rendering.mask)
-    if observation.mask is not None:
-        return seen * observation.mask
-    return seen * (1 - _occluders(rendering, observation))
+    return _weigh(observation, seen if observation.mask is None else seen * observation.mask)
+
+
+def _visible(rendering: Rendering, observation: Observation) -> ScalarImage:
+    """(H, W): how much each pixel of the mask counts. Not differentiated."""
+    return _weigh(observation, 1 - _occluders(rendering, observation) * (1 - _required(observation, "mask", rendering)))
+
+
+def _depth_range(rendering: Rendering) -> ScalarImage:
+    """(H, W): by how many metres the rendered depth varies within a window of 3 x 3 pixels."""
+    depth = jax.lax.stop_gradient(rendering.depth)
+    farthest, nearest = (
+        jax.lax.reduce_window(signed, -jnp.inf, jax.lax.max, (3, 3), (1, 1), "SAME")
+        for signed in (depth, jnp.where(depth > 0, -depth, -jnp.inf))
+    )
+    return farthest + nearest
 
 
 def _occluders(rendering: Rendering, observation: Observation) -> ScalarImage:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ._transforms import as_floating
+from ._transforms import as_floating, compose
 from ._typing import PoseDelta, PoseDeltas, Transform, Transforms
 
 
@@ -131,6 +131,22 @@ def se3_exp(xi: PoseDelta | ArrayLike) -> Transform:
     R = eye + _sinc(angle_sq) * W + _cosc(angle_sq) * (W @ W)
     V = eye + _cosc(angle_sq) * W + _sincc(angle_sq) * (W @ W)
     return jnp.eye(4, dtype=xi.dtype).at[:3, :3].set(R).at[:3, 3].set(V @ v)
+
+
+def apply_twist(pose: Transform | ArrayLike, twist: PoseDelta | ArrayLike) -> Transform:
+    """Moves a pose by a twist in the object frame: ``pose @ se3_exp(twist)``, rigid for every twist.
+
+    Args:
+        pose: (4, 4) float, metres.
+        twist: (6,) float, as in `se3_exp`.
+
+    Returns:
+        (4, 4) float. To first order in the twist this is `apply_pose_delta`.
+
+    Raises:
+        ValueError: if a shape is wrong.
+    """
+    return compose(as_floating(pose, "apply_twist pose", (4, 4)), se3_exp(twist))
 
 
 @jax.default_matmul_precision("highest")

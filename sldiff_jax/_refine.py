@@ -1,52 +1,70 @@
-"""Refining poses by descending a render loss."""
+"""Refining poses: stages, starts, and the bookkeeping around the steps of `_descent`."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from ._losses import Loss, default_loss
+from ._descent import Method, Problem, Progress, Retraction, begin, extended, with_poses
+from ._hypotheses import random_starts
+from ._least_squares import GaussNewton, LevenbergMarquardt
+from ._loop import Timing, draw, make_loop, run
+from ._loss import Loss
+from ._losses import LossFunction, default_loss
 from ._observation import Observation
 from ._pose_gradients import visible_objects
-from ._poses import se3_exp
-from ._render import Renderer, render
+from ._poses import apply_twist
+from ._pyramid import blurred
+from ._refinement import Refinement, Stage, Status, judge_start
+from ._render import Renderer
+from ._render_result import RenderResult
 from ._scene import Scene
-from ._transforms import compose
-from ._typing import Transforms
+from ._typing import PoseDeltas
 
 Callback = Callable[[int, float, Scene], bool | None]
+SPREAD_ROTATION = math.radians(20)
+SPREAD_TRANSLATION = 0.1
 
 
-class Refinement(eqx.Module):
-    """The outcome of `refine_poses`: K starts, N objects, S evaluated steps.
+class Record(NamedTuple):
+    """One stage: its number, the starts that took part, their losses (S, K) and iterates (S, K, N, 4, 4)."""
+
+    stage: int
+    starts: tuple[int, ...]
+    losses: np.ndarray
+    iterates: np.ndarray
+
+
+class State(NamedTuple):
+    """Where a refinement is, and all that it needs to go on.
 
     Attributes:
-        scene: the scene with the best poses over all steps and starts.
-        loss: the loss of those poses.
-        best_step: the step at which they were found.
-        best_start: the start from which they were found.
-        loss_history: (S, K) float, the loss of every iterate.
-        T_world_object_history: (S, K, N, 4, 4) float, every iterate, metres.
-        seconds: wall-clock time in seconds, compilation included.
-        seconds_per_step: median wall-clock time of a step after the first.
+        records: the stages that are finished.
+        number: of the present stage.
+        starts: those that take part in it.
+        T_world_object: (K, N, 4, 4) float, the poses with which it begins.
+        unit: (N, 6) float, radians and metres.
+        stage: the present stage; None before the first.
+        progress: its loop; None before it has begun.
     """
 
-    scene: Scene
-    loss: float
-    best_step: int
-    best_start: int
-    loss_history: np.ndarray
-    T_world_object_history: np.ndarray
-    seconds: float
-    seconds_per_step: float
+    records: tuple[Record, ...]
+    number: int
+    starts: tuple[int, ...]
+    T_world_object: Float[Array, "starts objects 4 4"]
+    unit: PoseDeltas
+    stage: Stage | None = None
+    progress: Progress | None = None
 
 
 def refine_poses(
@@ -54,160 +72,290 @@ def refine_poses(
     observation: Observation,
     renderer: Renderer,
     *,
-    loss: Loss = default_loss,
-    optimizer: optax.GradientTransformation | None = None,
+    loss: LossFunction = default_loss,
+    optimizer: Method | None = None,
     steps: int = 100,
-    starts: Float[Array, "starts objects 4 4"] | None = None,
+    stages: Sequence[Stage] | None = None,
+    hypotheses: int = 1,
+    spread: tuple[float, float] = (SPREAD_ROTATION, SPREAD_TRANSLATION),
+    key: PRNGKeyArray | None = None,
+    starts: Float[ArrayLike, "starts objects 4 4"] | None = None,
+    retraction: Retraction = apply_twist,
+    rotation_unit: float = 1.0,
+    translation_unit: ArrayLike | None = None,
+    tolerance: float = 1e-4,
     callback: Callback | None = None,
+    resume: Refinement | None = None,
     jit: bool = True,
 ) -> Refinement:
     """Moves the objects of a scene until its rendering resembles an observation.
 
-    Every step renders, differentiates the loss with respect to a twist per object (`se3_exp`, in the object frame), and
-    lets the optimiser choose the next twist. Translations are measured in units of each object's visible radius, so
-    that one learning rate fits a cup and a truck. The best of all iterates is returned, not the last.
+    Every step renders, evaluates the loss, and moves each object in its own frame. Rotations and translations are
+    measured in units: radians and object diameters, so that one learning rate fits a cup and a truck. Several objects
+    are moved jointly, with the occlusion between them. The best of all iterates is returned, not the last.
 
     Args:
         scene: the scene; its poses are the start. N objects.
         observation: the images to explain, of the size of the scene's camera.
         renderer: any `Renderer`. All starts are rendered at once, by `jax.vmap`, if there are several.
-        loss: scalar function of rendering and observation.
-        optimizer: an optax optimiser for the (N, 6) twists. Default: Adam with a cosine schedule from 0.02 to 0.001.
-        steps: how many iterates are evaluated.
-        starts: optional (K, N, 4, 4) start poses, which replace those of the scene; see `random_starts`.
-        callback: called after every step with the step's number, the best loss so far and the scene of the best start
-            as it is now. Returning True stops.
-        jit: compile the step. Turn it off for renderers that cannot be traced; they take a single start.
+        loss: scalar function of rendering and observation. Least squares and blurred stages need a `Loss`.
+        optimizer: an optax optimiser for the (N, 6) deltas in units, `GaussNewton()` or `LevenbergMarquardt()`.
+            Default: Adam, in each stage with a cosine schedule from 0.02 to 0.001, halved from stage to stage.
+        steps: how many iterates are evaluated at most, if there are no stages.
+        stages: from coarse to fine; each begins with the best poses of the one before.
+        hypotheses: number of starts, K: the scene's poses, and random ones around them.
+        spread: angle (radians) and length (object diameters) of their offsets.
+        key: random key of the offsets. Default: ``jax.random.key(0)``.
+        starts: (K, N, 4, 4) start poses, instead of those.
+        retraction: how a delta moves a pose: `apply_twist`, or `apply_pose_delta` as the reference does. It must agree
+            with these to first order.
+        rotation_unit: radians.
+        translation_unit: metres, a scalar or (N,). Default: each object's diameter as far as it shows at the start (the
+            diagonal of the box around its visible points).
+        tolerance: a start has converged when its step, in units, is shorter. When all have, the stage ends.
+        callback: called after every step with the step's number, the best loss of the stage so far, and the scene of
+            that start as it is now. Returning True stops.
+        resume: an earlier refinement of this scene and observation, to be continued for `steps` more steps of its last
+            stage. With the same loss, optimiser and renderer, this is as if it had not stopped; but the default
+            optimiser's schedule depends on `steps`. Starts and units stay those of the earlier refinement.
+        jit: compile the loop. Turn it off for renderers that cannot be traced: they are called from a Python loop, and
+            all else is compiled. The results are the same.
 
     Returns:
-        The `Refinement`.
+        The `Refinement`. Memory grows by the poses and losses of its history only; no images are kept.
 
     Raises:
-        ValueError: if sizes or shapes do not fit, or an object is not visible from any start.
+        ValueError: if sizes or shapes do not fit, options contradict each other, or an object is not visible from any
+            start.
     """
-    if not (isinstance(steps, int) and steps > 0):
-        raise ValueError(f"steps must be a positive integer, got {steps!r}.")
+    began = time.perf_counter()
+    plan = (Stage(steps),) if stages is None else tuple(stages)
+    if not plan:
+        raise ValueError("stages must hold at least one Stage, got none.")
+    if resume is None:
+        T, unit = _begin(
+            scene, observation, functools.partial(draw, renderer, jit), hypotheses, spread, key, starts,
+            rotation_unit, translation_unit,
+        )  # fmt: skip
+        state = State((), 0, tuple(range(len(T))), T, unit)
+    else:
+        if stages is not None or starts is not None or hypotheses != 1:
+            raise ValueError("resume goes on from where a refinement ended: leave out stages, starts and hypotheses.")
+        state, plan = _resumed(resume.state, steps)
+
+    def run_stage(state: State, stage: Stage) -> tuple[State, bool, Timing]:
+        method = stage.optimizer or optimizer or _default_optimizer(0.02 / 2**state.number, stage.steps)
+        stage_loss = loss if stage.loss is None else stage.loss
+        _check_loss(stage_loss, method, stage)
+        stage_scene, stage_observation = _at_scale(scene, observation, stage.scale)
+        problem = Problem(
+            scene=stage_scene,
+            observation=stage_observation,
+            renderer=renderer,
+            loss=blurred(stage_loss, stage.blur) if isinstance(stage_loss, Loss) else stage_loss,
+            retraction=retraction,
+            unit=state.unit,
+            tolerance=tolerance,
+        )
+        progress = state.progress or begin(method, state.T_world_object, stage.steps)
+        report = None if callback is None else functools.partial(_report, callback, scene, state.records)
+        progress, stopped, timing = run(make_loop(problem, method, jit), progress, tolerance, report)
+        return state._replace(stage=stage, progress=progress), stopped, timing
+
+    state, stopped, timing = run_stage(state, plan[0])
+    for stage in plan[1:]:
+        if stopped:
+            break
+        state, stopped, timing = run_stage(_after(state), stage)
+    return _refinement(
+        scene,
+        state,
+        _statuses(state, tolerance, stopped),
+        seconds=time.perf_counter() - began,
+        seconds_per_step=timing.seconds_per_step,
+    )
+
+
+def _record(state: State) -> Record:
+    """The present stage, as far as it went."""
+    assert state.progress is not None
+    count = int(state.progress.step)
+    losses, iterates = (np.asarray(history[:count]) for history in (state.progress.losses, state.progress.iterates))
+    return Record(state.number, state.starts, losses, iterates)
+
+
+def _after(state: State) -> State:
+    """Finishes a stage: the starts with the lowest losses go on, each from its best poses."""
+    record = _record(state)
+    losses = _comparable(record.losses)
+    best_step = np.argmin(losses, axis=0)
+    order = np.argsort(losses.min(axis=0), kind="stable")
+    kept = np.sort(order[: None if state.stage is None else state.stage.keep])
+    return State(
+        records=(*state.records, record),
+        number=state.number + 1,
+        starts=tuple(state.starts[start] for start in kept),
+        T_world_object=jnp.asarray(record.iterates[best_step[kept], kept]),
+        unit=state.unit,
+    )
+
+
+def _resumed(state: State, steps: int) -> tuple[State, tuple[Stage, ...]]:
+    """The same stage with room for more steps."""
+    assert state.stage is not None
+    assert state.progress is not None
+    stage = dataclasses.replace(state.stage, steps=steps)
+    return state._replace(progress=extended(state.progress, steps)), (stage,)
+
+
+def _check_loss(loss: LossFunction, method: Method, stage: Stage) -> None:
+    least_squares = isinstance(method, GaussNewton | LevenbergMarquardt)
+    if (least_squares or stage.blur) and not isinstance(loss, Loss):
+        what = type(method).__name__ if least_squares else "A stage with blur"
+        raise ValueError(
+            f"{what} needs a Loss, which has residuals, got {loss!r}. Compose one from the losses of this package, or "
+            "make one with residual_loss; or use an optax optimiser without blur."
+        )
+
+
+def _begin(
+    scene: Scene,
+    observation: Observation,
+    draw: Callable[..., RenderResult],
+    hypotheses: int,
+    spread: tuple[float, float],
+    key: PRNGKeyArray | None,
+    starts: Float[ArrayLike, "starts objects 4 4"] | None,
+    rotation_unit: float,
+    translation_unit: ArrayLike | None,
+) -> tuple[Float[Array, "starts objects 4 4"], PoseDeltas]:
+    """The start poses and the (N, 6) units of their motion."""
     size = (scene.camera.height, scene.camera.width)
     if observation.size != size:
         raise ValueError(
             f"The observation is (height, width) = {observation.size}, the camera's image {size}. Resize the "
             "observation, or use camera.resized(width, height)."
         )
-    began = time.perf_counter()
-    T = scene.T_world_object[None] if starts is None else jnp.asarray(starts)
-    if T.shape[1:] != scene.T_world_object.shape:
-        raise ValueError(f"starts must have shape (starts, {len(scene.T_world_object)}, 4, 4), got {T.shape}.")
-    if not jit and len(T) > 1:
-        raise ValueError(f"Without jit there can be one start only, got {len(T)}.")
-    if optimizer is None:
-        optimizer = optax.adam(optax.cosine_decay_schedule(0.02, steps, alpha=0.05))
-    batch = jax.vmap if len(T) > 1 else _single
-    unit = _visible_radius(batch, scene, renderer, T)
-
-    def loss_after(twist, T, unit, scene, observation):
-        moved = compose(T, jax.vmap(se3_exp)(twist * unit))
-        return loss(render(_with_poses(scene, moved), renderer), observation)
-
-    def step(T, state, unit, scene, observation):
-        def step_one(T, state, unit):
-            value, gradient = jax.value_and_grad(loss_after)(jnp.zeros_like(unit), T, unit, scene, observation)
-            # Optimisers that ask for the parameters get the twist of the present pose, which is zero.
-            update, state = optimizer.update(gradient, state, jnp.zeros_like(unit))
-            return value, compose(T, jax.vmap(se3_exp)(update * unit)), state
-
-        return batch(step_one)(T, state, unit)
-
-    step = eqx.filter_jit(step) if jit else step
-    state = batch(optimizer.init)(jnp.zeros_like(unit))
-    losses, iterates, seconds = [], [], []
-    best = (math.inf, 0, 0)
-    for i in range(steps):
-        step_began = time.perf_counter()
-        value, T_next, state = step(T, state, unit, scene, observation)
-        losses.append(np.asarray(value))
-        iterates.append(np.asarray(T))
-        seconds.append(time.perf_counter() - step_began)
-        start = int(np.argmin(np.nan_to_num(losses[-1], nan=np.inf)))
-        if losses[-1][start] < best[0]:
-            best = (float(losses[-1][start]), i, start)
-        if callback is not None and callback(i, best[0], _with_poses(scene, T[best[2]])):
-            break
-        T = T_next
-    best_loss, best_step, best_start = best
-    return Refinement(
-        scene=_with_poses(scene, jnp.asarray(iterates[best_step][best_start])),
-        loss=best_loss,
-        best_step=best_step,
-        best_start=best_start,
-        loss_history=np.stack(losses),
-        T_world_object_history=np.stack(iterates),
-        seconds=time.perf_counter() - began,
-        seconds_per_step=float(np.median(seconds[1:] or seconds)),
-    )
+    own = scene.T_world_object[None]
+    if not (isinstance(hypotheses, int) and hypotheses > 0):
+        raise ValueError(f"hypotheses must be a positive integer, got {hypotheses!r}.")
+    if starts is not None:
+        if hypotheses != 1:
+            raise ValueError("Give starts or hypotheses, not both: hypotheses draws starts around the scene's poses.")
+        T = jnp.asarray(starts, own.dtype)
+        if T.ndim != 4 or T.shape[1:] != own.shape[1:] or not len(T):
+            raise ValueError(f"starts must have shape (starts, {own.shape[1]}, 4, 4), got {T.shape}.")
+    elif hypotheses == 1:
+        T = own
+    else:
+        diameters = translation_unit if translation_unit is not None else _visible_diameters(scene, draw(scene, own))
+        key = jax.random.key(0) if key is None else key
+        T = random_starts(key, scene, hypotheses, rotation=spread[0], translation=spread[1] * jnp.asarray(diameters))
+    results = draw(scene, T)
+    _check_visible(scene, results)
+    diameters = _visible_diameters(scene, results) if translation_unit is None else translation_unit
+    metres = jnp.broadcast_to(jnp.asarray(diameters, T.dtype), T.shape[1])
+    if not (rotation_unit > 0 and bool(jnp.all(metres > 0))):
+        raise ValueError(f"Units must be positive, got rotation_unit={rotation_unit}, translation_unit={metres}.")
+    radians = jnp.full_like(metres, rotation_unit)
+    return T, jnp.stack([radians] * 3 + [metres] * 3, axis=-1)
 
 
-def random_starts(
-    key: PRNGKeyArray, scene: Scene, count: int, *, rotation: float, translation: float
-) -> Float[Array, "starts objects 4 4"]:
-    """Start poses around those of a scene: the scene's own, and random ones about the objects' origins.
+def _visible_diameters(scene: Scene, results: RenderResult) -> Float[Array, " objects"]:
+    """The diagonal of the box around the visible points of each object, in its frame: the largest of all starts."""
 
-    Args:
-        key: random key.
-        scene: N objects.
-        count: how many, K.
-        rotation: the angle of each random rotation, radians, about a uniformly random axis.
-        translation: the length of each random translation, metres, in a uniformly random direction.
+    def of_label(label: Array, result: RenderResult) -> Array:
+        seen = (result.instance_index == label)[..., None]
+        low = jnp.min(result.coordinates, axis=(0, 1), initial=jnp.inf, where=seen)
+        high = jnp.max(result.coordinates, axis=(0, 1), initial=-jnp.inf, where=seen)
+        return jnp.where(jnp.any(seen), jnp.linalg.norm(high - low), 0)
 
-    Returns:
-        (K, N, 4, 4) float. The first is the scene's own.
-
-    Raises:
-        ValueError: if count is not positive.
-    """
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}.")
-    shape = (count, len(scene.T_world_object), 2, 3)
-    direction = jax.random.normal(key, shape, scene.T_world_object.dtype)
-    direction /= jnp.linalg.norm(direction, axis=-1, keepdims=True)
-    twist = (direction * jnp.array([rotation, translation])[:, None]).reshape(count, -1, 6)
-    twist = twist.at[0].set(0)
-    rotation_only, translation_only = twist.at[..., 3:].set(0), twist.at[..., :3].set(0)
-    exp = jax.vmap(jax.vmap(se3_exp))
-    return compose(compose(scene.T_world_object, exp(translation_only)), exp(rotation_only))
+    of_start = jax.vmap(of_label, in_axes=(0, None))
+    return jnp.max(jax.vmap(of_start, in_axes=(None, 0))(scene.instance_index, results), axis=0)
 
 
-def _with_poses(scene: Scene, T_world_object: Transforms) -> Scene:
-    return eqx.tree_at(lambda s: s.T_world_object, scene, T_world_object)
-
-
-def _single(function):
-    """In the place of `jax.vmap` for a batch of one: renderers that cannot be batched or traced stay usable."""
-
-    def with_batch_axis(*args):
-        result = function(*jax.tree.map(lambda x: x[0], args))
-        return jax.tree.map(lambda x: jnp.asarray(x)[None], result)
-
-    return with_batch_axis
-
-
-def _visible_radius(batch, scene: Scene, renderer: Renderer, T: Float[Array, "starts objects 4 4"]) -> Array:
-    """(K, N, 6): the unit of each twist: radians, and metres times the largest visible distance from the origin."""
-
-    def radius(T: Transforms) -> tuple[Array, Array]:
-        result = renderer(_with_poses(scene, T))
-        distance = jnp.linalg.norm(result.coordinates, axis=-1)
-        largest = jax.vmap(lambda label: jnp.max(distance, initial=0, where=result.instance_index == label))
-        return largest(scene.instance_index), visible_objects(scene, result)
-
-    radii, visible = batch(radius)(T)
-    seen = np.asarray(visible).any(axis=0)
+def _check_visible(scene: Scene, results: RenderResult) -> None:
+    seen = np.asarray(jax.vmap(lambda result: visible_objects(scene, result))(results)).any(axis=0)
     if not seen.all():
         labels = np.asarray(scene.instance_index)[~seen].tolist()
         raise ValueError(
             f"The objects labelled {labels} are not visible in the first rendering, so that no gradient can move them. "
             "Check pose, units (metres), near and far plane, and the mesh's scale."
         )
-    # An object that a start hides takes the radius that other starts show.
-    radii = jnp.where(visible, radii, jnp.max(radii, axis=0))
-    one = jnp.ones_like(radii)
-    return jnp.stack([one, one, one, radii, radii, radii], axis=-1)
+
+
+def _at_scale(scene: Scene, observation: Observation, scale: float) -> tuple[Scene, Observation]:
+    if scale == 1:
+        return scene, observation
+    camera = scene.camera
+    width, height = max(1, round(scale * camera.width)), max(1, round(scale * camera.height))
+    return dataclasses.replace(scene, camera=camera.resized(width, height)), observation.resized(width, height)
+
+
+@functools.lru_cache(maxsize=64)
+def _default_optimizer(rate: float, steps: int) -> optax.GradientTransformation:
+    return optax.adam(optax.cosine_decay_schedule(rate, steps, alpha=0.05))
+
+
+def _report(callback: Callback, scene: Scene, records: tuple[Record, ...], progress: Progress) -> bool:
+    """Calls the callback."""
+    last = int(progress.step) - 1
+    losses = _comparable(np.asarray(progress.losses[: last + 1]))
+    start = int(np.argmin(losses.min(axis=0)))
+    step = sum(len(record.losses) for record in records) + last
+    return bool(callback(step, float(losses.min()), with_poses(scene, progress.iterates[last, start])))
+
+
+def _comparable(losses: np.ndarray) -> np.ndarray:
+    """What is not a number is worse than everything."""
+    return np.nan_to_num(losses, nan=np.inf)
+
+
+def _statuses(state: State, tolerance: float, stopped: bool) -> dict[int, Status]:
+    """Of the starts that took part in the last stage."""
+    assert state.progress is not None
+    ends = zip(*(np.asarray(values) for values in (state.progress.loss, state.progress.length, state.progress.visible)))
+    losses = _record(state).losses
+    return {
+        start: judge_start(
+            losses[:, i],
+            last=float(last),
+            length=float(length),
+            visible=bool(visible),
+            tolerance=tolerance,
+            stopped=stopped,
+        )
+        for i, (start, (last, length, visible)) in enumerate(zip(state.starts, ends))
+    }
+
+
+def _refinement(
+    scene: Scene, state: State, statuses: dict[int, Status], *, seconds: float, seconds_per_step: float
+) -> Refinement:
+    last = _record(state)
+    records = (*state.records, last)
+    step, column = np.unravel_index(np.argmin(_comparable(last.losses)), last.losses.shape)
+    best_start = last.starts[column]
+    count = max(records[0].starts) + 1
+
+    def history(parts: list[np.ndarray]) -> np.ndarray:
+        """Over all stages, NaN where a start had been pruned."""
+        full = [np.full((len(part), count, *part.shape[2:]), np.nan, part.dtype) for part in parts]
+        for whole, part, record in zip(full, parts, records):
+            whole[:, list(record.starts)] = part
+        return np.concatenate(full)
+
+    return Refinement(
+        scene=with_poses(scene, jnp.asarray(last.iterates[step, column])),
+        loss=float(last.losses[step, column]),
+        status=statuses[best_start],
+        best_step=sum(len(record.losses) for record in state.records) + int(step),
+        best_start=best_start,
+        statuses=tuple(statuses.get(start, Status.PRUNED) for start in range(count)),
+        loss_history=history([record.losses for record in records]),
+        T_world_object_history=history([record.iterates for record in records]),
+        stage_history=np.repeat([record.stage for record in records], [len(record.losses) for record in records]),
+        seconds=seconds,
+        seconds_per_step=seconds_per_step,
+        state=state,
+    )

@@ -54,7 +54,8 @@ def render(scene: Scene, renderer: Renderer, *, object_masks: bool = False) -> R
     The derivative is that of the image: contrast moves with the surface that carries it, outlines move with the
     nearer object (`_contrast`), and depth also changes directly as the surface approaches or recedes. Where nothing
     is seen there is no depth, so outlines over the background have no derivative in depth; they have it in the mask.
-    Reverse mode only: `jax.grad`, `jax.vjp`, `jax.jacrev`. Colour changes through lighting are not differentiated.
+    Reverse mode only: `jax.grad`, `jax.vjp`, `jax.jacrev`; `render_jvp` is the forward mode. Colour changes through
+    lighting are not differentiated.
 
     Args:
         scene: the scene, N objects. Derivatives flow to `T_world_object`, `camera.T_world_camera` and
@@ -68,10 +69,14 @@ def render(scene: Scene, renderer: Renderer, *, object_masks: bool = False) -> R
     Raises:
         ValueError: if the renderer's buffers do not have the size of the scene's camera.
     """
-    fixed_scene = jax.lax.stop_gradient(scene)
-    result = jax.lax.stop_gradient(renderer(fixed_scene))
-    check_sizes(scene, result)
-    return _moving_images(object_masks, scene.T_clip_object, fixed_scene, result)
+    result = jax.lax.stop_gradient(renderer(jax.lax.stop_gradient(scene)))
+    return images_of(scene, result, object_masks=object_masks)
+
+
+def images_of(scene: Scene, render_result: RenderResult, *, object_masks: bool = False) -> Rendering:
+    """The images of a render result as a differentiable function of the scene that was rendered."""
+    check_sizes(scene, render_result)
+    return _moving_images(object_masks, scene.T_clip_object, jax.lax.stop_gradient(scene), render_result)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -99,11 +104,11 @@ def _moving_images_bwd(object_masks, residuals, cotangent):
     images = (cotangent.rgb, cotangent.depth, cotangent.mask, cotangent.object_masks)
     # An image that the objective does not use costs nothing.
     images = [None if isinstance(image, jax.custom_derivatives.SymbolicZero) else image for image in images]
-    return _cotangent_of_T_clip_object(*residuals, *images), None, None
+    return cotangent_of_T_clip_object(*residuals, *images), None, None
 
 
 @jax.jit
-def _cotangent_of_T_clip_object(
+def cotangent_of_T_clip_object(
     scene: Scene,
     result: RenderResult,
     rgb: ColorImage | None,
@@ -111,6 +116,7 @@ def _cotangent_of_T_clip_object(
     mask: ScalarImage | None,
     object_masks: Float[Array, "objects height width"] | None,
 ) -> Transforms:
+    """What derivatives of an objective by the images say about its derivative by ``T_clip_object``; linear in them."""
     rows = object_rows(scene, result)
     return accumulate(scene, result, contrast_motion(scene.camera, result, rows, rgb, depth, mask, object_masks))
 

@@ -17,6 +17,7 @@ se3_exp, se3_log, nearest_rotation = jax.jit(sl.se3_exp), jax.jit(sl.se3_log), j
 # Functions of one vector, made once: the derivative checks compile each of them once for all points.
 derivative_of_exp, derivative_of_nearest = jax.jacfwd(sl.se3_exp), jax.jacfwd(sl.nearest_rotation)
 derivative_of_log = jax.jit(jax.jacrev(sl.se3_log))
+TWIST = lambda z: sl.apply_twist(z[6:].reshape(4, 4), z[:6])  # noqa: E731
 MOVE = {flag: lambda z, flag=flag: sl.apply_pose_delta(z[6:].reshape(4, 4), z[:6], flag) for flag in (True, False)}
 
 GENERIC = np.array([0.3, -0.5, 0.2, 0.1, -0.4, 0.7])
@@ -170,6 +171,52 @@ def test_nearest_rotation_of_single_precision_and_batches():
 def test_nearest_rotation_refuses(unchecked_types, shape):
     with pytest.raises(ValueError, match=r"\(3, 3\).*" + str(shape).replace("(", r"\(").replace(")", r"\)")):
         sl.nearest_rotation(jnp.ones(shape))
+
+
+# --- apply_twist -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-6, 0.1, 1.0, 5.0])
+def test_apply_twist_multiplies_by_the_matrix_exponential(x64, scale):
+    T = np.asarray(sl.apply_twist(pose(), scale * GENERIC))
+    np.testing.assert_allclose(T, pose() @ scipy.linalg.expm(generator(scale * GENERIC)), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(T[:3, :3] @ T[:3, :3].T, np.eye(3), atol=1e-13)
+
+
+def test_a_twist_is_a_delta_to_first_order(x64):
+    gap = [
+        np.abs(sl.apply_twist(pose(), h * GENERIC) - apply_pose_delta(pose(), h * GENERIC, True)).max()
+        for h in (1e-2, 1e-3)
+    ]
+    assert 0 < gap[1] < 1.1e-2 * gap[0]
+
+
+def test_derivatives_of_apply_twist(x64):
+    assert_derivatives(TWIST, np.concatenate([GENERIC, pose().ravel()]))
+    derivative = assert_derivatives(TWIST, np.concatenate([np.zeros(6), pose().ravel()]))
+    np.testing.assert_allclose(
+        derivative[..., :6], np.stack([pose() @ generator(e) for e in np.eye(6)], -1), atol=1e-14
+    )
+
+
+def test_apply_twist_in_single_precision_under_jit_and_vmap():
+    poses = jnp.asarray(np.stack([pose(k) for k in range(3)]), jnp.float32)
+    twists = jnp.asarray(np.random.default_rng(2).normal(size=(3, 6)), jnp.float32)
+    mapped = jax.jit(jax.vmap(sl.apply_twist))(poses, twists)
+    assert mapped.dtype == jnp.float32
+    expected = np.stack([p @ scipy.linalg.expm(generator(xi)) for p, xi in zip(np.asarray(poses), np.asarray(twists))])
+    np.testing.assert_allclose(mapped, expected, atol=1e-5)
+    np.testing.assert_allclose(mapped[1], sl.apply_twist(poses[1], twists[1]), atol=1e-6)
+    back = sl.apply_twist(mapped[1], -twists[1])  # of one object, a twist and its inverse cancel exactly
+    np.testing.assert_allclose(back, poses[1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("T", "twist", "match"), [((3, 4), (6,), r"apply_twist pose.*\(3, 4\)"), ((4, 4), (7,), r"\(7,\)")]
+)
+def test_apply_twist_refuses(unchecked_types, T, twist, match):
+    with pytest.raises(ValueError, match=match):
+        sl.apply_twist(jnp.zeros(T), jnp.zeros(twist))
 
 
 # --- se3_exp and se3_log ---------------------------------------------------------------------------------------------

@@ -1,0 +1,194 @@
+"""What a loss is: a sum of robust squares of residuals, which can be added, scaled, and minimised by least squares."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+
+from ._observation import Observation
+from ._render import Rendering
+
+Kernel = Callable[[Float[Array, "..."]], Float[Array, "..."]]
+"""The cost of a residual as a function of its square, elementwise: increasing, and concave if it is robust."""
+
+
+def identity(squared: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Least squares: the square is the cost."""
+    return squared
+
+
+class Residuals(NamedTuple):
+    """Part of a loss: ``sum(weights * kernel(values**2)) + offset``.
+
+    Attributes:
+        values: float of any shape, what should be zero. Differentiated.
+        weights: float that broadcasts to `values`, not negative. Not differentiated.
+        kernel: the cost of a squared value, elementwise. Default: least squares.
+        offset: scalar added to the loss. Not differentiated.
+    """
+
+    values: Float[Array, "..."]
+    weights: Float[ArrayLike, "..."] = 1.0
+    kernel: Kernel = identity
+    offset: Float[ArrayLike, ""] = 0.0
+
+    def cost(self) -> Float[Array, ""]:
+        """This part of the loss."""
+        weights = jax.lax.stop_gradient(self.weights)
+        return jnp.sum(weights * self.kernel(self.values**2)) + jax.lax.stop_gradient(self.offset)
+
+    def curvature(self) -> Float[Array, "..."]:
+        """Gauss-Newton's second derivative of the cost by every value, of the shape of `values`; not negative.
+
+        Robust costs are replaced by the parabola that touches them (iteratively reweighted least squares).
+        """
+        squared = self.values**2
+        _, slope = jax.jvp(self.kernel, (squared,), (jnp.ones_like(squared),))
+        return jnp.broadcast_to(2 * self.weights * slope, self.values.shape)
+
+
+class Loss(eqx.Module):
+    """How far a rendering is from an observation: ``loss(rendering, observation) -> scalar``.
+
+    Losses form sums, ``zncc_loss + 0.5 * depth_loss``, and take options, ``depth_loss.using(scale=0.02)``; `pyramid`
+    and `blurred` make losses of losses. Each counts only where the observation's mask and weight say so. They are
+    pytrees: options can be arrays, and a loss can be an argument of a jitted function.
+
+    `refine_poses` minimises any function of this signature; `GaussNewton` and `LevenbergMarquardt` need a `Loss`,
+    because they look at its residuals. `residual_loss` makes one.
+    """
+
+    @abc.abstractmethod
+    def residuals(self, rendering: Rendering, observation: Observation) -> tuple[Residuals, ...]:
+        """The parts whose costs add up to the loss.
+
+        Args:
+            rendering: the rendered images, (H, W).
+            observation: the observed images, (H, W).
+        """
+
+    def __call__(self, rendering: Rendering, observation: Observation) -> Float[Array, ""]:
+        """The loss, a scalar."""
+        return _total(self.residuals(rendering, observation))
+
+    def __hash__(self) -> int:
+        """Equal losses have the same structure; options may be arrays, which have no hash."""
+        return hash(jax.tree.structure(self))
+
+    def __add__(self, other: Loss) -> Loss:
+        """The sum of two losses."""
+        return _Sum(self, other) if isinstance(other, Loss) else NotImplemented
+
+    def __mul__(self, factor: ArrayLike) -> Loss:
+        """The loss times a scalar that is not negative."""
+        if isinstance(factor, Loss):
+            return NotImplemented
+        if isinstance(factor, int | float) and not factor >= 0:
+            raise ValueError(f"The factor of a loss must not be negative, got {factor}: losses are minimised.")
+        return _Scaled(self, factor if isinstance(factor, int | float) else jnp.asarray(factor))
+
+    __rmul__ = __mul__
+
+
+def _total(parts: tuple[Residuals, ...]) -> Float[Array, ""]:
+    return sum((part.cost() for part in parts), jnp.zeros((), float))
+
+
+class _Sum(Loss):
+    first: Loss
+    second: Loss
+
+    def __call__(self, rendering: Rendering, observation: Observation) -> Float[Array, ""]:
+        return self.first(rendering, observation) + self.second(rendering, observation)
+
+    def residuals(self, rendering: Rendering, observation: Observation) -> tuple[Residuals, ...]:
+        return self.first.residuals(rendering, observation) + self.second.residuals(rendering, observation)
+
+
+class _Scaled(Loss):
+    loss: Loss
+    factor: Array | float
+
+    def __call__(self, rendering: Rendering, observation: Observation) -> Float[Array, ""]:
+        return self.factor * self.loss(rendering, observation)
+
+    def residuals(self, rendering: Rendering, observation: Observation) -> tuple[Residuals, ...]:
+        return tuple(
+            part._replace(weights=self.factor * part.weights, offset=self.factor * part.offset)
+            for part in self.loss.residuals(rendering, observation)
+        )
+
+
+class ResidualLoss(Loss):
+    """A loss that is a function with options; made by `residual_loss`."""
+
+    function: Callable[..., Residuals | tuple[Residuals, ...]] = eqx.field(static=True)
+    options: dict[str, Any]
+
+    def using(self, **options: Any) -> ResidualLoss:
+        """The same loss with other values of its function's keyword arguments."""
+        return ResidualLoss(self.function, self.options | options)
+
+    def __call__(self, rendering: Rendering, observation: Observation, **options: Any) -> Float[Array, ""]:
+        """The loss, a scalar."""
+        return _total(self.using(**options).residuals(rendering, observation))
+
+    def residuals(self, rendering: Rendering, observation: Observation) -> tuple[Residuals, ...]:
+        """The parts whose costs add up to the loss."""
+        parts = self.function(rendering, observation, **self.options)
+        return (parts,) if isinstance(parts, Residuals) else parts
+
+
+def residual_loss(function: Callable[..., Residuals | tuple[Residuals, ...]]) -> ResidualLoss:
+    """Makes a `Loss` of a function that computes residuals; to be used as a decorator.
+
+    Args:
+        function: ``function(rendering, observation, *, ...) -> Residuals``, or several of them in a tuple. Its keyword
+            arguments are the options that `ResidualLoss.using` sets.
+
+    Returns:
+        The loss, with the function's name and docstring.
+    """
+    loss = ResidualLoss(function, {})
+    for name in ("__doc__", "__name__", "__qualname__", "__module__"):
+        object.__setattr__(loss, name, getattr(function, name))
+    return loss
+
+
+def weighted(loss: Loss, weight: Float[ArrayLike, "height width"]) -> Loss:
+    """A loss with weights per pixel of its own, on top of those of the observation.
+
+    Args:
+        loss: any `Loss`.
+        weight: (H, W) float, not negative.
+
+    Returns:
+        The loss. Inside a `pyramid` or `blurred` the weights would have the wrong size: put it around them.
+    """
+    return _Weighted(loss, jnp.asarray(weight))
+
+
+class _Weighted(Loss):
+    loss: Loss
+    weight: Float[Array, "height width"]
+
+    def __call__(self, rendering: Rendering, observation: Observation) -> Float[Array, ""]:
+        return self.loss(rendering, self._weigh(rendering, observation))
+
+    def residuals(self, rendering: Rendering, observation: Observation) -> tuple[Residuals, ...]:
+        return self.loss.residuals(rendering, self._weigh(rendering, observation))
+
+    def _weigh(self, rendering: Rendering, observation: Observation) -> Observation:
+        if self.weight.shape != rendering.mask.shape:
+            raise ValueError(
+                f"The weights of this loss have shape {self.weight.shape}, the rendering {rendering.mask.shape}. Put "
+                "weighted(...) around pyramid(...) and blurred(...), or give the observation a weight."
+            )
+        weight = self.weight if observation.weight is None else self.weight * observation.weight
+        return eqx.tree_at(lambda o: o.weight, observation, weight, is_leaf=lambda leaf: leaf is None)
