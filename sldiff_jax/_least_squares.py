@@ -37,7 +37,9 @@ class GaussNewton(eqx.Module):
 class LevenbergMarquardt(eqx.Module):
     """Gauss-Newton with damping in proportion to the diagonal (Marquardt 1963), adapted to success.
 
-    A step that lowers the loss divides the damping, one that does not is taken back and multiplies it.
+    A step that lowers the loss divides the damping, one that does not is taken back and multiplies it. It needs few
+    steps where the loss leads straight home; from far away, where it does not, `default_loss` should follow a `Stage`
+    of depth and silhouette alone.
 
     Attributes:
         damping: of the first step, relative to the diagonal of the normal equations.

@@ -1,71 +1,81 @@
-"""What the command is made of: reducing images, scores, units, reading JSON."""
+"""What the command is made of: losses by name, stages, scores, units, reading JSON."""
 
 import json
 import pathlib
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import sldiff_jax as sl
 from sldiff_jax.cli._errors import InputError
-from sldiff_jax.cli._read import parse_intrinsics, parse_pose, read_depth, read_mask, stated_scale
+from sldiff_jax.cli._fit import count_steps, split_steps
+from sldiff_jax.cli._named_losses import LOSSES, parse_loss
+from sldiff_jax.cli._photo_stages import default_photo_loss, photo_stages
+from sldiff_jax.cli._read import parse_intrinsics, parse_pose, read_json, stated_scale
 from sldiff_jax.cli._scores import depth_residual, pose_distance, score
 from sldiff_jax.cli._units import Seen, check_units
-from sldiff_jax.cli._window import Window, reduce_color, reduce_depth, reduce_mask, window_around
 
 PATH = pathlib.Path("file.json")
-sizes = st.integers(1, 20)
 
 
-# --- windows and reduction
+# --- losses and stages
 
 
-@given(st.tuples(sizes, sizes), st.tuples(sizes, sizes), st.integers(0, 2**32 - 1))
-def test_reduction_by_area_is_the_mean_over_repeated_pixels(old, new, seed):
-    """Repeat each old pixel new times, then take means of blocks of old: the exact area average."""
-    image = np.random.default_rng(seed).integers(0, 256, (*old, 3), dtype=np.uint8)
-    blown_up = image.repeat(new[0], axis=0).repeat(new[1], axis=1) / 255
-    expected = blown_up.reshape(new[0], old[0], new[1], old[1], 3).mean(axis=(1, 3))
-    np.testing.assert_allclose(reduce_color(image, new[1], new[0]), expected, atol=1e-5)
+@pytest.mark.parametrize(
+    ("text", "loss"),
+    [
+        ("huber", sl.huber_loss),
+        ("zncc+depth+3*silhouette", sl.zncc_loss + sl.depth_loss + 3.0 * sl.silhouette_loss),
+        (" 0.5*edge + dice", 0.5 * sl.edge_loss + sl.dice_loss),
+        ("2*pyramid:l1+neg_iou", 2.0 * sl.pyramid(sl.l1_loss, 3) + sl.neg_iou_loss),
+    ],
+)
+def test_losses_by_name(text, loss):
+    assert parse_loss(text) == loss
 
 
-def test_a_reduced_mask_is_what_covers_half_of_a_pixel():
-    mask = np.zeros((4, 6), bool)
-    mask[:, :3] = True
-    mask[3, 3:] = True
-    assert reduce_mask(mask, 3, 2).tolist() == [[True, True, False], [True, True, True]]
+def test_every_public_loss_has_a_name():
+    named = {id(loss) for loss in LOSSES.values()}
+    losses = {name for name, value in vars(sl).items() if isinstance(value, sl.Loss) and id(value) not in named}
+    assert losses == {"default_loss"}
 
 
-@given(st.tuples(sizes, sizes), st.tuples(sizes, sizes), st.integers(0, 2**32 - 1))
-def test_a_reduced_depth_is_measured_or_missing(old, new, seed):
-    depth = np.random.default_rng(seed).choice(np.float32([0, 0.5, 0.51, 1.2]), old)
-    reduced = reduce_depth(depth, new[1], new[0])
-    assert reduced.shape == new
-    assert set(np.unique(reduced)) <= {0, *np.unique(depth)}
+@pytest.mark.parametrize("text", ["", "+", "zncc+", "zncc depth", "3*", "pyramid:", "*zncc", "zncc*3"])
+def test_what_is_no_loss(text):
+    with pytest.raises(InputError, match=r"--loss .*(each term must be one of l1|factors must be positive)"):
+        parse_loss(text)
 
 
-def test_a_reduced_depth_is_the_median_of_what_was_measured():
-    depth = np.float32([[0.5, 0.5, 0, 0.7, 0, 0], [0.5, 1.2, 0.9, 0.8, 0, 0.6]])
-    np.testing.assert_array_equal(reduce_depth(depth, 3, 1), np.float32([[0.5, 0.8, 0]]))
+def test_steps_are_divided_in_proportion_and_the_last_stage_gets_one():
+    assert split_steps(50, (0.3, 0.3, 0.4)) == [15, 15, 20]
+    assert split_steps(50, (0.0, 0.4, 0.6)) == [0, 20, 30]
+    assert split_steps(1, (0.3, 0.3, 0.4)) == [0, 0, 1]
+    for steps in range(1, 20):
+        parts = split_steps(steps, (0.3, 0.6, 0.1))
+        assert sum(parts) == steps and min(parts) >= 0 < parts[-1]
 
 
-def test_a_window_holds_the_region_with_its_margin_inside_the_image():
-    region = np.zeros((100, 200), bool)
-    region[40:60, 100:110] = True
-    assert window_around(region, 0.25) == Window(90, 35, 30, 30)
-    region[0:60, 0:4] = True
-    window = window_around(region, 0.25)
-    assert (window.left, window.top, window.width, window.height) == (0, 0, 165, 100)
-    assert window.cut(region).sum() == region.sum()
-    assert window.reduced(33) == (33, 20)
-    assert window.reduced(1000) == (165, 100)
+def test_least_squares_need_fewer_steps():
+    assert count_steps("lm", None) == count_steps("gn", None) < count_steps("adam", None)
+    assert count_steps("adam", 7) == 7
 
 
-def test_the_camera_of_a_window_sees_its_pixels():
-    camera = sl.Camera.from_intrinsics(100.0, 110.0, 99.0, 51.0, width=200, height=100)
-    np.testing.assert_allclose(Window(20, 10, 50, 60).camera(camera).intrinsics, [100, 110, 79, 41], rtol=1e-5)
+def test_stages_follow_from_the_images():
+    rgb, ones = jnp.full((64, 128, 3), 0.5), jnp.ones((64, 128))
+    everything, photo = sl.Observation(rgb, ones, ones), sl.Observation(rgb)
+    stages = photo_stages(everything, 50)
+    assert list(stages) == ["outline", "blurred", "fine"]
+    assert stages["outline"].loss == sl.depth_loss.using(scale=0.03) + sl.silhouette_loss
+    assert stages["fine"].loss == parse_loss("zncc+depth+3*silhouette") == default_photo_loss(everything)
+    assert (stages["blurred"].scale, stages["blurred"].blur, stages["blurred"].keep) == (0.5, 2.0, 1)
+    assert (stages["fine"].scale, stages["fine"].blur) == (1.0, 0.0)
+    assert photo_stages(sl.Observation(rgb, mask=ones), 50)["outline"].loss == sl.silhouette_loss
+    assert list(photo_stages(photo, 50)) == ["blurred", "fine"]
+    assert photo_stages(photo, 50)["fine"].loss == sl.zncc_loss
+    chosen = photo_stages(everything, 50, sl.l1_loss)
+    assert list(chosen) == ["blurred", "fine"] and all(stage.loss == sl.l1_loss for stage in chosen.values())
+    assert list(photo_stages(everything, 1)) == ["fine"]
 
 
 # --- scores
@@ -163,6 +173,17 @@ def test_pixel_centres_are_where_the_flag_or_the_file_or_opencv_say():
     assert parse_intrinsics(fields | {"pixel_center": 0.5}, PATH, (640, 480), 0.0)[2:4] == (300.5, 200.5)
 
 
+@pytest.mark.parametrize(("cx", "cy"), [(320, 200), (300, 240), (-1, 200)])
+def test_a_camera_of_another_resolution_is_noticed(cx, cy):
+    with pytest.raises(InputError, match=r"file\.json is at column .*, outside of the image of 320x240 pixels"):
+        parse_intrinsics({"fx": 500, "fy": 500, "cx": cx, "cy": cy}, PATH, (320, 240), None)
+
+
+def test_a_folder_is_no_json(tmp_path):
+    with pytest.raises(InputError, match=r"camera .* is no file"):
+        read_json(tmp_path, "camera")
+
+
 def test_poses_in_all_shapes():
     T = np.asarray(sl.se3_exp(np.float32([0.1, 0.2, 0.3, 0, 0, 0])), np.float64)
     T[:3, 3] = [10, 20, 300]
@@ -179,27 +200,3 @@ def test_a_slightly_rounded_rotation_is_made_exact():
     T[0, 1] = 4e-4
     R = parse_pose(T.tolist(), PATH, 1.0)[:3, :3]
     np.testing.assert_allclose(R.T @ R, np.eye(3), atol=1e-14)
-
-
-# --- images
-
-
-def test_depth_arrays_are_in_metres_and_nan_is_missing(tmp_path):
-    np.save(tmp_path / "depth.npy", np.array([[0.5, np.nan], [np.inf, 0.7]]))
-    np.testing.assert_array_equal(read_depth(tmp_path / "depth.npy", None), np.float32([[0.5, 0], [0, 0.7]]))
-    np.save(tmp_path / "depth.npy", np.array([[0.5, -0.1]]))
-    with pytest.raises(InputError, match="must not be negative"):
-        read_depth(tmp_path / "depth.npy", None)
-    (tmp_path / "depth.npy").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="cannot be read"):
-        read_depth(tmp_path / "depth.npy", None)
-
-
-def test_an_opaque_background_is_no_mask(tmp_path):
-    from PIL import Image
-
-    pixels = np.zeros((2, 3, 4), np.uint8)
-    pixels[..., 3] = 255
-    pixels[1, 2, 0] = 9
-    Image.fromarray(pixels).save(tmp_path / "mask.png")
-    assert read_mask(tmp_path / "mask.png").tolist() == [[False] * 3, [False, False, True]]

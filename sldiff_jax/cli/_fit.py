@@ -1,26 +1,30 @@
-"""Refinement from coarse to fine, with progress on the standard error."""
+"""How the command refines: optimisers by name, and a bar of progress on the standard error."""
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import optax
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
-from .._camera import Camera
-from .._losses import Loss
+from .._least_squares import GaussNewton, LevenbergMarquardt
+from .._losses import LossFunction, default_loss
 from .._observation import Observation
-from .._refine import Refinement, refine_poses
+from .._refine import refine_poses
+from .._refinement import Refinement, Stage
 from .._render import Renderer
 from .._scene import Scene
 from ._errors import InputError
 
-# With the learning rate at which the first stage begins: radians (or visible radii of the object) per step; for sgd,
-# which steps in proportion to the loss, tuned on `default_loss` and `photometric_loss`.
-OPTIMIZERS: dict[str, tuple[Callable[..., optax.GradientTransformation], float]] = {
+LEAST_SQUARES = {"lm": LevenbergMarquardt, "gn": GaussNewton}
+
+# With the learning rate at which the first stage begins: radians (or visible diameters of the object) per step; for
+# sgd, which steps in proportion to the loss, tuned on the losses of both commands.
+DESCENTS: dict[str, tuple[Callable[..., optax.GradientTransformation], float]] = {
     "adam": (optax.adam, 0.02),
     "adabelief": (optax.adabelief, 0.02),
     "amsgrad": (optax.amsgrad, 0.02),
@@ -30,75 +34,80 @@ OPTIMIZERS: dict[str, tuple[Callable[..., optax.GradientTransformation], float]]
     "yogi": (optax.yogi, 0.05),
 }
 
+OPTIMIZERS = (*LEAST_SQUARES, *DESCENTS)
+OPTIMIZERS_HELP = f"{', '.join(OPTIMIZERS)}; default: lm, Levenberg-Marquardt"
+STEPS_HELP = "at most, all stages together; default: 50 for lm and gn, else 150"
 
-class Stage(NamedTuple):
-    """One resolution of a refinement: what was seen and by which camera, what draws the object, how many steps."""
-
-    camera: Camera
-    observation: Observation
-    renderer: Renderer
-    steps: int
+TOLERANCE = 1e-5
+"""A stage ends early when the object moves by less, in radians and visible diameters."""
 
 
-def check_optimizer(name: str, steps: int) -> None:
-    """Raises an InputError if there is no such optimiser or nothing for it to do."""
-    if name not in OPTIMIZERS:
-        raise InputError(f"--optimizer must be one of {', '.join(OPTIMIZERS)}, got {name}.")
+def count_steps(optimizer: str, steps: int | None) -> int:
+    """How many steps are made with the optimiser of that name; an InputError if there is none, or no steps."""
+    if optimizer not in OPTIMIZERS:
+        raise InputError(f"--optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer}.")
+    if steps is None:
+        return 50 if optimizer in LEAST_SQUARES else 150
     if steps < 1:
         raise InputError(f"--steps must be at least 1, got {steps}.")
+    return steps
 
 
-def split_steps(steps: int, share: float) -> tuple[int, int]:
-    """How many of the steps the coarse and the fine stage take; the fine one at least one."""
-    coarse = min(steps - 1, round(share * steps))
-    return coarse, steps - coarse
+def split_steps(steps: int, shares: Sequence[float]) -> list[int]:
+    """Divides steps among stages in proportion to the shares, which sum to one; the last stage gets one at least."""
+    ends = [min(steps - 1, round(float(end) * steps)) for end in np.cumsum(shares[:-1])]
+    return np.diff([0, *ends, steps]).tolist()
 
 
-def refine_in_stages(
-    starts: Float[Array, "starts 1 4 4"],
+def fit(
+    scene: Scene,
+    observation: Observation,
+    renderer: Renderer,
     stages: Sequence[Stage],
     *,
-    loss: Loss,
-    optimizer: str,
+    optimizer: str = "lm",
     learning_rate: float | None = None,
-) -> list[Refinement]:
-    """Refines one object, each stage from the best pose of the one before.
+    loss: LossFunction = default_loss,
+    starts: Float[Array, "starts objects 4 4"] | None = None,
+) -> Refinement:
+    """Refines poses and shows the progress.
 
     Args:
-        starts: (K, 1, 4, 4) float ``T_camera_object``, the starts of the first stage.
-        stages: from coarse to fine. A stage of no steps is left out.
-        loss: what is minimised.
-        optimizer: a key of `OPTIMIZERS`.
+        scene: the scene to refine.
+        observation: the images to explain.
+        renderer: of the scene.
+        stages: from coarse to fine, without optimisers.
+        optimizer: one of `OPTIMIZERS`.
         learning_rate: of the first stage; each stage has half the rate of the one before and ends at a twentieth of
-            its own. Default: as listed with the optimiser.
+            its own. Default: as listed with the optimiser. Least squares have none.
+        loss: of the stages that have none of their own.
+        starts: optional (K, N, 4, 4) start poses.
 
     Returns:
-        The refinement of each stage.
+        The refinement.
     """
-    build, rate = OPTIMIZERS[optimizer]
-    rate = rate if learning_rate is None else learning_rate
-    outcomes: list[Refinement] = []
-    for stage in stages:
-        if stage.steps == 0:
-            continue
-        width, height = stage.camera.width, stage.camera.height
-        with tqdm(total=stage.steps, desc=f"{width}x{height}", unit="step", file=sys.stderr, leave=True) as bar:
+    if optimizer in LEAST_SQUARES:
+        stages = [dataclasses.replace(stage, optimizer=LEAST_SQUARES[optimizer]()) for stage in stages]
+    else:
+        build, rate = DESCENTS[optimizer]
+        rate = rate if learning_rate is None else learning_rate
+        schedules = [
+            optax.cosine_decay_schedule(rate / 2**i, stage.steps, alpha=0.05) for i, stage in enumerate(stages)
+        ]
+        stages = [dataclasses.replace(stage, optimizer=build(schedule)) for stage, schedule in zip(stages, schedules)]
+    with tqdm(total=sum(stage.steps for stage in stages), desc="refine", unit="step", file=sys.stderr) as bar:
 
-            def progress(step: int, best_loss: float, scene: Scene, bar: tqdm = bar) -> None:
-                bar.set_postfix_str(f"loss {best_loss:.4f}", refresh=False)
-                bar.update()
+        def progress(step: int, best_loss: float, scene: Scene) -> None:
+            bar.set_postfix_str(f"loss {best_loss:.4f}", refresh=False)
+            bar.update()
 
-            outcome = refine_poses(
-                Scene(starts[0], stage.camera),
-                stage.observation,
-                stage.renderer,
-                loss=loss,
-                optimizer=build(optax.cosine_decay_schedule(rate, stage.steps, alpha=0.05)),
-                steps=stage.steps,
-                starts=starts,
-                callback=progress,
-            )
-        outcomes.append(outcome)
-        starts = outcome.scene.T_world_object[None]
-        rate /= 2
-    return outcomes
+        return refine_poses(
+            scene, observation, renderer, loss=loss, stages=stages, starts=starts, tolerance=TOLERANCE,
+            callback=progress,
+        )  # fmt: skip
+
+
+def by_stage(refinement: Refinement, stages: Mapping[str, Stage]) -> dict[str, slice]:
+    """Which steps of a refinement each of its stages made."""
+    cuts = [0, *(np.flatnonzero(np.diff(refinement.stage_history)) + 1).tolist(), len(refinement.stage_history)]
+    return {name: slice(begin, end) for name, begin, end in zip(stages, cuts, cuts[1:])}

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from .._camera import Camera
+from .._image_files import read_color, read_depth, read_mask
 from .._scene import Scene
 from ..mesh_renderer import Mesh, MeshRenderer
 from ._errors import InputError
-from ._read import parse_intrinsics, parse_pose, read_color, read_depth, read_json, read_mask, stated_scale
+from ._read import parse_intrinsics, parse_pose, read_json, stated_scale
 from ._units import Seen, check_units
 
 
@@ -44,21 +47,20 @@ def read_inputs(options: argparse.Namespace) -> Inputs:
     pose_scale = options.pose_scale or stated_scale(pose_json, ("pose",), options.pose) or 1.0
 
     T_camera_object = parse_pose(pose_json, options.pose, pose_scale)
-    image = read_color(options.image)
+    with _reading_files():
+        image = read_color(options.image)
     height, width = image.shape[:2]
     intrinsics = parse_intrinsics(camera_json, options.camera, (width, height), options.pixel_center)
-    mask = None if options.mask is None else read_mask(options.mask)
-    depth = None if options.depth is None else read_depth(options.depth, depth_scale)
+    with _reading_files():
+        mask = None if options.mask is None else read_mask(options.mask)
+        depth = None if options.depth is None else read_depth(options.depth, depth_scale, option="--depth-scale")
+        mesh = Mesh.load(options.mesh, scale=mesh_scale)
     for name, other in (("mask", mask), ("depth", depth)):
         if other is not None and other.shape != (height, width):
             raise InputError(
                 f"{name} {getattr(options, name)} has {other.shape[1]}x{other.shape[0]} pixels, image {options.image} "
                 f"{width}x{height}. They must show the same view pixel by pixel."
             )
-    try:
-        mesh = Mesh.load(options.mesh, scale=mesh_scale)
-    except ValueError as error:
-        raise InputError(str(error)) from None
 
     scales = {"mesh": mesh_scale, "pose": pose_scale} | ({} if depth is None else {"depth": depth_scale or 1.0})
     # Wide enough for wherever the object may go, for any size of object.
@@ -69,6 +71,15 @@ def read_inputs(options: argparse.Namespace) -> Inputs:
     )  # fmt: skip
     focal_length = math.sqrt(intrinsics.fx * intrinsics.fy)
     return Inputs(image, depth, mask, camera, focal_length, mesh, T_camera_object, scales)
+
+
+@contextmanager
+def _reading_files() -> Iterator[None]:
+    """What is wrong with a file is the user's to mend."""
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 def _distance(mesh: Mesh, T_camera_object: Float[np.ndarray, "4 4"]) -> float:

@@ -11,7 +11,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from .._camera import Camera
-from .._refine import Refinement
+from .._refinement import Refinement
+from .._resample import reduce_color
 from .._scene import Scene
 from ..mesh_renderer import Mesh, MeshRenderer
 from ..visualize import (
@@ -27,7 +28,6 @@ from ..visualize import (
     refinement_frames,
 )
 from ._errors import InputError
-from ._window import reduce_color
 
 NAMES = ("observation.png", "start.png", "result.png", "overlay.png", "loss.png", "depth_residual.png", "animation.gif")
 
@@ -47,7 +47,8 @@ def write_pictures(
     camera: Camera,
     mesh: Mesh,
     T_camera_object_start: Float[np.ndarray, "4 4"],
-    refinements: Sequence[Refinement],
+    refinement: Refinement,
+    stages: Sequence[str],
     residual: Float[np.ndarray, "height width"] | None = None,
 ) -> None:
     """Writes the files of `NAMES` into a folder; the residual map only if there is one.
@@ -58,7 +59,8 @@ def write_pictures(
         camera: of that image, at the world's origin.
         mesh: the object.
         T_camera_object_start: (4, 4) float, metres.
-        refinements: the stages; the last holds the result.
+        refinement: the result and how it was found.
+        stages: names of its stages.
         residual: optional (H, W) rendered minus measured depth of the result, metres.
     """
     image, shown = _displayed(image, LARGE)
@@ -71,7 +73,7 @@ def write_pictures(
         return np.asarray(drawn.instance_index) > 0, np.asarray(drawn.color)
 
     start_mask, start = draw(T_camera_object_start)
-    result_mask, result = draw(np.asarray(refinements[-1].scene.T_world_object[0]))
+    result_mask, result = draw(np.asarray(refinement.scene.T_world_object[0]))
     _save(folder / "observation.png", shown)
     _save(folder / "start.png", overlay(image, start_mask, start, color=None))
     _save(folder / "result.png", overlay(image, result_mask, result, color=None))
@@ -85,20 +87,16 @@ def write_pictures(
         ["outline of the start", "outline of the result", "result in every other square"],
     )
     figure.savefig(folder / "overlay.png", dpi=figure.dpi)
-    sizes = [f"{r.scene.camera.width}×{r.scene.camera.height}" for r in refinements]  # noqa: RUF001
-    loss_curve([r.loss_history for r in refinements], sizes).savefig(folder / "loss.png")
+    loss_curve(refinement, stages).savefig(folder / "loss.png")
     if residual is not None:
         depth_residual_map(residual).savefig(folder / "depth_residual.png")
-    (folder / "animation.gif").write_bytes(_animation(image, mesh, refinements))
+    (folder / "animation.gif").write_bytes(_animation(image, mesh, refinement))
 
 
-def _animation(image, mesh: Mesh, refinements: Sequence[Refinement]) -> bytes:
+def _animation(image, mesh: Mesh, refinement: Refinement) -> bytes:
     _, shown = _displayed(image, SMALL)
     renderer = MeshRenderer([mesh], background=shown, supersample=2, buffers="core")
-    frames = []
-    for refinement in refinements:
-        frames += refinement_frames(refinement, renderer, shown, count=30 // len(refinements))
-    return animation(frames)
+    return animation(refinement_frames(refinement, renderer, shown))
 
 
 def _displayed(image, longer_side: int):

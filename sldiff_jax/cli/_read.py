@@ -1,4 +1,4 @@
-"""Reading what the user names: images, depth, masks, and JSON with cameras and poses."""
+"""Reading JSON with cameras and poses."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
-from PIL import Image
+from jaxtyping import Float
 
+from .._image_files import existing_file
 from ._errors import InputError
 
 UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
@@ -29,11 +29,15 @@ class Intrinsics(NamedTuple):
 def read_json(path: Path, what: str) -> Any:
     """The contents of a JSON file, or an InputError that says where it is broken."""
     try:
-        return json.loads(_contents(path, what).decode())
+        return json.loads(existing_file(path, what).read_bytes().decode())
     except UnicodeDecodeError:
         raise InputError(f"{what} {path} is not a text file; JSON is expected.") from None
     except json.JSONDecodeError as error:
         raise InputError(f"{what} {path} is not valid JSON: {error.msg} in line {error.lineno}.") from None
+    except OSError as error:
+        raise InputError(f"{what} {path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 def stated_scale(document: Any, names: tuple[str, ...], path: Path) -> float | None:
@@ -67,7 +71,8 @@ def parse_intrinsics(document: Any, path: Path, size: tuple[int, int], pixel_cen
             it is 0, as OpenCV calibrates.
 
     Raises:
-        InputError: if a field is missing or no number, or the size differs from the image's.
+        InputError: if a field is missing or no number, the size differs from the image's, or the principal point is
+            outside of it.
     """
     fields = document.get("camera", document) if isinstance(document, dict) else {"K": document}
     if not isinstance(fields, dict):
@@ -94,8 +99,13 @@ def parse_intrinsics(document: Any, path: Path, size: tuple[int, int], pixel_cen
         )
     if pixel_center is None:
         pixel_center = float(_number(fields, "pixel_center", path)) if "pixel_center" in fields else 0.0
-    shift = 0.5 - pixel_center
-    return Intrinsics(values["fx"], values["fy"], values["cx"] + shift, values["cy"] + shift, *size)
+    cx, cy = (values[name] + 0.5 - pixel_center for name in ("cx", "cy"))
+    if not (0 < cx < size[0] and 0 < cy < size[1]):
+        raise InputError(
+            f"The principal point of the camera in {path} is at column {cx:g}, row {cy:g}, outside of the image of "
+            f"{size[0]}x{size[1]} pixels. Give the camera of this image: intrinsics change with the resolution."
+        )
+    return Intrinsics(values["fx"], values["fy"], cx, cy, *size)
 
 
 def parse_pose(document: Any, path: Path, scale: float) -> Float[np.ndarray, "4 4"]:
@@ -145,50 +155,6 @@ def parse_pose(document: Any, path: Path, scale: float) -> Float[np.ndarray, "4 
     return _rigid(T, path, scale)
 
 
-def read_color(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    """An image file as (H, W, 3) uint8."""
-    return np.asarray(_open(path, "image").convert("RGB"))
-
-
-def read_depth(path: Path, scale: float | None) -> Float[np.ndarray, "height width"]:
-    """A depth image, or an array in a .npy file, as (H, W) float32 in metres, 0 where nothing was measured.
-
-    Args:
-        path: the file.
-        scale: metres per unit. None: metres, which only floating-point files can hold.
-    """
-    if path.suffix.lower() == ".npy":
-        try:
-            depth = np.load(_existing(path, "depth"), allow_pickle=False)
-        except (ValueError, OSError) as error:
-            raise InputError(f"depth {path} cannot be read: {error}") from None
-    else:
-        depth = np.asarray(_open(path, "depth"))
-    if depth.ndim != 2 or depth.dtype.kind not in "uif":
-        raise InputError(f"depth {path} must have one channel of numbers, got {depth.dtype} of shape {depth.shape}.")
-    if scale is None and depth.dtype.kind != "f":
-        raise InputError(
-            f"depth {path} holds whole numbers ({depth.dtype}, up to {depth.max(initial=0)}) of an unknown unit. Pass "
-            "--depth-scale, metres per unit: 0.001 for millimetres."
-        )
-    depth = np.nan_to_num(depth.astype(np.float32) * np.float32(scale or 1), nan=0, posinf=0)
-    if depth.min(initial=0) < 0:
-        raise InputError(f"depth {path} must not be negative (0 marks no measurement), got down to {depth.min():g} m.")
-    return depth
-
-
-def read_mask(path: Path) -> Bool[np.ndarray, "height width"]:
-    """An image file as (H, W) bool, true where any colour channel is not zero."""
-    image = _open(path, "mask")
-    if image.mode in ("RGBA", "LA", "PA"):
-        image = image.convert("RGB")  # an opaque background is no object
-    mask = np.asarray(image) != 0
-    mask = mask.any(axis=2) if mask.ndim == 3 else mask
-    if not mask.any():
-        raise InputError(f"mask {path} is empty: no pixel differs from zero. Leave --mask out if there is none.")
-    return mask
-
-
 def _rigid(T: Float[np.ndarray, "4 4"], path: Path, scale: float) -> Float[np.ndarray, "4 4"]:
     R = T[:3, :3]
     if np.abs(T[3] - (0, 0, 0, 1)).max() > 1e-6:
@@ -227,25 +193,3 @@ def _numbers(value: Any, what: str, path: Path) -> Float[np.ndarray, "..."]:
     if not np.isfinite(array).all():
         raise InputError(f"In {path}, {what} must be numbers in lists of equal length, got {json.dumps(value)[:80]}.")
     return array
-
-
-def _existing(path: Path, what: str) -> Path:
-    if not path.is_file():
-        raise InputError(f"{what} {path} {'is no file' if path.exists() else 'does not exist'}.")
-    return path
-
-
-def _contents(path: Path, what: str) -> bytes:
-    try:
-        return _existing(path, what).read_bytes()
-    except OSError as error:
-        raise InputError(f"{what} {path} cannot be read: {error.strerror}.") from None
-
-
-def _open(path: Path, what: str) -> Image.Image:
-    try:
-        image = Image.open(_existing(path, what))
-        image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{what} {path} cannot be read as an image: {error}.") from None
-    return image

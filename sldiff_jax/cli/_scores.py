@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from .._losses import OCCLUDER_MARGIN
+from ..metrics import rotation_error, translation_error
 
 
 class Scores(NamedTuple):
@@ -65,9 +67,4 @@ def depth_residual(
 
 def pose_distance(T_a: Float[np.ndarray, "4 4"], T_b: Float[np.ndarray, "4 4"]) -> tuple[float, float]:
     """Angle in degrees and distance in millimetres between two poses of one object."""
-    T_a, T_b = T_a.astype(np.float64), T_b.astype(np.float64)
-    R = T_a[:3, :3].T @ T_b[:3, :3]
-    # atan2 is exact for small angles, where arccos of the trace loses all digits.
-    sine = np.linalg.norm([R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]])
-    angle = np.degrees(np.arctan2(sine, np.trace(R) - 1))
-    return float(angle), float(1e3 * np.linalg.norm(T_a[:3, 3] - T_b[:3, 3]))
+    return math.degrees(rotation_error(T_a, T_b)), 1e3 * float(translation_error(T_a, T_b))

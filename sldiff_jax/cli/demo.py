@@ -9,30 +9,34 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from .._camera import Camera
+from .._hypotheses import random_starts
 from .._losses import photometric_loss
 from .._observation import Observation
 from .._poses import se3_exp
-from .._refine import Refinement, random_starts
+from .._refinement import Refinement, Stage
+from .._render_result import RenderResult
+from .._resample import reduce_color
 from .._scene import Scene
 from ..mesh_renderer import Mesh, MeshRenderer, demo_mesh
 from . import _pictures
 from ._errors import InputError
-from ._fit import OPTIMIZERS, Stage, check_optimizer, refine_in_stages, split_steps
+from ._fit import OPTIMIZERS_HELP, STEPS_HELP, by_stage, count_steps, fit, split_steps
 from ._output import check_output, staged
 from ._scores import pose_distance
 from ._table import print_table
-from ._window import reduce_color
 
 SUMMARY = "find the hidden pose of a rendered object again, and draw how"
 DESCRIPTION = """\
 Renders an object built in code at a hidden pose, starts 10 degrees and 4 mm away from it, and finds it again by
-minimising the colour difference alone (photometric_loss). Writes pictures, and the errors of all iterates.
+minimising the colour difference alone (photometric_loss), of blurred pictures first. Writes pictures, and the errors of
+all iterates.
 """
 
 FILES = ("history.json", *_pictures.NAMES)
@@ -53,17 +57,17 @@ class Task(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument("--output", type=Path, default=Path("demo_out"), help="folder; default: %(default)s")
-    parser.add_argument("--steps", type=int, default=150, help="of the optimiser, both stages; default: %(default)s")
+    parser.add_argument("--steps", type=int, help=STEPS_HELP)
     parser.add_argument("--seed", type=int, default=0, help="of hidden pose and start; default: %(default)s")
     parser.add_argument(
         "--resolution", type=int, default=320, metavar="PIXELS", help="width of the picture; default: %(default)s"
     )
-    parser.add_argument("--optimizer", default="adam", help=f"{', '.join(OPTIMIZERS)}; default: %(default)s")
+    parser.add_argument("--optimizer", default="lm", help=OPTIMIZERS_HELP)
 
 
 def run(options: argparse.Namespace) -> int:
     """Renders, refines, prints and writes."""
-    check_optimizer(options.optimizer, options.steps)
+    steps = count_steps(options.optimizer, options.steps)
     if options.resolution < 32:
         raise InputError(f"--resolution must be at least 32 pixels, got {options.resolution}.")
     check_output(options.output)
@@ -71,32 +75,35 @@ def run(options: argparse.Namespace) -> int:
 
     task = make_task(options.seed, options.resolution)
     began = time.perf_counter()
-    refinements = solve(task, options.steps, options.optimizer)
+    refinement = solve(task, steps, options.optimizer)
     seconds = time.perf_counter() - began
 
     errors = [
-        [pose_distance(T, task.T_camera_object) for T in r.T_world_object_history[:, r.best_start, 0]]
-        for r in refinements
+        pose_distance(T, task.T_camera_object) for T in refinement.T_world_object_history[:, refinement.best_start, 0]
     ]
     before = pose_distance(task.T_camera_object_start, task.T_camera_object)
-    after = pose_distance(np.asarray(refinements[-1].scene.T_world_object[0]), task.T_camera_object)
+    after = pose_distance(np.asarray(refinement.scene.T_world_object[0]), task.T_camera_object)
+    made = by_stage(refinement, demo_stages(steps, options.resolution))
     with staged(options.output, FILES) as folder:
-        _pictures.write_pictures(folder, task.image, task.camera, task.mesh, task.T_camera_object_start, refinements)
+        _pictures.write_pictures(
+            folder, task.image, task.camera, task.mesh, task.T_camera_object_start, refinement, tuple(made)
+        )
         history = [
-            {"width": r.scene.camera.width, "loss": r.loss_history[:, r.best_start].tolist(), "error_deg_mm": e}
-            for r, e in zip(refinements, errors)
+            {"name": name, "loss": refinement.loss_history[part, 0].tolist(), "error_deg_mm": errors[part]}
+            for name, part in made.items()
         ]
-        (folder / "history.json").write_text(json.dumps({"stages": history}, indent=2) + "\n")
+        document = {"status": refinement.status.name.lower(), "stages": history}
+        (folder / "history.json").write_text(json.dumps(document, indent=2) + "\n")
 
     rows = [
         ("rotation error", f"{before[0]:.3f} degrees", f"{after[0]:.3f} degrees"),
         ("translation error", f"{before[1]:.3f} mm", f"{after[1]:.3f} mm"),
     ]
     print_table(("", "start", "result"), rows)
-    speeds = ", ".join(
-        f"{1 / r.seconds_per_step:.0f} at {r.scene.camera.width}x{r.scene.camera.height}" for r in refinements
+    print(
+        f"{refinement.status.name.lower().replace('_', ' ')} after {len(errors)} steps in {seconds:.1f} s, compilation "
+        f"included; {1 / refinement.seconds_per_step:.0f} iterations per second in the last stage"
     )
-    print(f"{seconds:.1f} s, compilation included; iterations per second: {speeds}")
     print(f"loss: colour difference alone (photometric_loss); pictures are in {options.output}")
     return 0
 
@@ -124,19 +131,36 @@ def make_task(seed: int, width: int) -> Task:
     return Task(mesh, camera, image, background, np.asarray(T), np.asarray(starts[1, 0]))
 
 
-def solve(task: Task, steps: int, optimizer: str) -> list[Refinement]:
-    """Finds the pose again from colour, at half the resolution first."""
+class _OnBackdrop(eqx.Module):
+    """A renderer for cameras of several sizes, with a backdrop of each size."""
+
+    by_width: dict[int, MeshRenderer]
+
+    def __call__(self, scene: Scene) -> RenderResult:
+        return self.by_width[scene.camera.width](scene)
+
+
+def solve(task: Task, steps: int, optimizer: str = "lm") -> Refinement:
+    """Finds the pose again from colour: blurred and at half the resolution first."""
     height, width = task.image.shape[:2]
-    stages = []
-    for divisor, stage_steps in zip((2, 1), split_steps(steps, share=0.4)):
-        size = (width // divisor, height // divisor)
-        renderer = MeshRenderer(
-            [task.mesh], background=reduce_color(task.background, *size), supersample=2, buffers="core"
-        )
-        observation = Observation(rgb=reduce_color(task.image, *size))
-        stages.append(Stage(task.camera.resized(*size), observation, renderer, stage_steps))
-    start = jnp.asarray(task.T_camera_object_start)[None, None]
-    return refine_in_stages(start, stages, loss=photometric_loss, optimizer=optimizer)
+    stages = demo_stages(steps, width)
+    renderers = {}
+    for stage in stages.values():
+        size = (round(stage.scale * width), round(stage.scale * height))
+        backdrop = reduce_color(task.background, *size)
+        renderers[size[0]] = MeshRenderer([task.mesh], background=backdrop, supersample=2, buffers="core")
+    scene = Scene(jnp.asarray(task.T_camera_object_start)[None], task.camera)
+    return fit(
+        scene, Observation(rgb=task.image), _OnBackdrop(renderers), list(stages.values()),
+        optimizer=optimizer, loss=photometric_loss,
+    )  # fmt: skip
+
+
+def demo_stages(steps: int, width: int) -> dict[str, Stage]:
+    """The stages for a picture of that width; one that gets no steps is left out."""
+    coarse, fine = split_steps(steps, (0.4, 0.6))
+    blurred = {"blurred": Stage(coarse, scale=0.5, blur=width / 160)} if coarse else {}
+    return blurred | {"fine": Stage(fine)}
 
 
 def _background(width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:

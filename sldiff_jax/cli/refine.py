@@ -6,32 +6,40 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Array, Float
 
-from .._losses import default_loss
+from .._crop import Window, window_around
+from .._hypotheses import random_starts
 from .._observation import Observation
-from .._refine import Refinement, random_starts
+from .._refinement import Refinement, Stage, Status
 from .._render import render
 from .._scene import Scene
 from ..mesh_renderer import MeshRenderer
 from . import _pictures
 from ._errors import InputError
-from ._fit import OPTIMIZERS, Stage, check_optimizer, refine_in_stages, split_steps
+from ._fit import LEAST_SQUARES, OPTIMIZERS_HELP, STEPS_HELP, by_stage, count_steps, fit
 from ._inputs import Inputs, check_plausible, read_inputs, rendered_depth
+from ._named_losses import parse_loss
 from ._output import check_output, staged
+from ._photo_stages import DEFAULT_LOSS, default_photo_loss, photo_stages
 from ._scores import Scores, depth_residual, pose_distance, score
 from ._table import print_table
-from ._window import Window, reduce_color, reduce_depth, reduce_mask, window_around
 
 SUMMARY = "fit the pose of an object in a photo, from a mesh, a camera and a coarse pose"
 DESCRIPTION = """\
 Fits the pose of one object in a photo by rendering its mesh and comparing colour, and depth and silhouette where
 given. Writes pose.json, history.json and pictures.
+
+--loss     what is compared: zncc (correlation of colours, blind to exposure), edge, l1, l2, huber, photometric
+           (colours as they are), depth, silhouette, dice, neg_iou. "+" adds, "3*depth" weighs, "pyramid:zncc" takes
+           three resolutions at once. The default is zncc+depth+3*silhouette, as far as there are images, after a first
+           stage of outline and depth. On a real photo none does better (benchmarks/losses_on_photo.py).
 
 --camera   JSON: {"camera": {"fx": 600, "fy": 600, "cx": 320, "cy": 240, "width": 640, "height": 480}}, or the inner
            object alone, or a 3x3 intrinsic matrix. cx and cy count from the centre of the first pixel, as OpenCV
@@ -61,25 +69,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--pose", type=Path, required=True, help="JSON file with the start")
     files.add_argument("--pose-scale", type=float, metavar="M", help="metres per unit of the start's translation")
     parser.add_argument("--output", type=Path, default=Path("refine_out"), help="folder; default: %(default)s")
-    fit = parser.add_argument_group("refinement")
-    fit.add_argument("--steps", type=int, default=150, help="of the optimiser, both stages together; default: 150")
-    fit.add_argument("--optimizer", default="adam", help=f"{', '.join(OPTIMIZERS)}; default: adam")
-    fit.add_argument("--learning-rate", type=float, metavar="RATE", help="default: fits the optimiser")
-    fit.add_argument(
-        "--resolution", type=int, default=192, metavar="PIXELS",
-        help="longer side of the fitted part of the image; a first stage has half of it; default: 192",
+    fitting = parser.add_argument_group("refinement")
+    fitting.add_argument(
+        "--loss", metavar="SUM", help=f"see above; default: {DEFAULT_LOSS} after a stage of outline and depth"
+    )
+    fitting.add_argument("--steps", type=int, help=STEPS_HELP)
+    fitting.add_argument("--optimizer", default="lm", help=OPTIMIZERS_HELP)
+    fitting.add_argument("--learning-rate", type=float, metavar="RATE", help="of the first stage, not for lm and gn")
+    fitting.add_argument(
+        "--resolution", type=int, default=128, metavar="PIXELS",
+        help="longer side of the fitted part of the image; coarse stages have half of it; default: 128",
     )  # fmt: skip
-    fit.add_argument("--hypotheses", type=int, default=1, metavar="K", help="starts around the pose; default: 1")
-    fit.add_argument("--spread-rotation", type=float, default=20.0, metavar="DEG", help="of the starts; default: 20")
-    fit.add_argument(
+    fitting.add_argument("--hypotheses", type=int, default=1, metavar="K", help="number of starts; default: 1")
+    fitting.add_argument("--spread-rotation", type=float, default=20.0, metavar="DEG", help="default: 20")
+    fitting.add_argument(
         "--spread-translation", type=float, metavar="M", help="of the starts, metres; default: a tenth of the object"
     )
-    fit.add_argument("--seed", type=int, default=0, help="of the starts; default: 0")
+    fitting.add_argument("--seed", type=int, default=0, help="of the starts; default: 0")
 
 
 def run(options: argparse.Namespace) -> int:
     """Reads, checks, refines, scores and writes."""
-    _check_options(options)
+    steps = _check_options(options)
+    loss = None if options.loss is None else parse_loss(options.loss)
     check_output(options.output)
     _pictures.check_matplotlib()
     inputs = read_inputs(options)
@@ -88,29 +100,43 @@ def run(options: argparse.Namespace) -> int:
     region = (start > 0) if inputs.mask is None else (start > 0) | inputs.mask
     window = window_around(region, MARGIN)
 
+    observation = _seen(inputs, window, options.resolution)
+    stages = photo_stages(observation, steps, loss)
+    height, width = observation.size
+    scene = Scene(inputs.T_camera_object[None], window.camera(inputs.camera).resized(width, height))
+    renderer = MeshRenderer([inputs.mesh], buffers="core")
     began = time.perf_counter()
-    stages = _stages(inputs, window, options)
-    refinements = _refine(inputs, stages, options)
+    try:
+        refinement = fit(
+            scene, observation, renderer, list(stages.values()), optimizer=options.optimizer,
+            learning_rate=options.learning_rate, starts=_starts(scene, inputs, options),
+        )  # fmt: skip
+    except ValueError as error:
+        raise InputError(str(error)) from None
     seconds = time.perf_counter() - began
 
-    result = rendered_depth(inputs, np.asarray(refinements[-1].scene.T_world_object[0]))
+    result = rendered_depth(inputs, np.asarray(refinement.scene.T_world_object[0]))
     scores = {name: score(d, inputs.mask, inputs.depth) for name, d in (("start", start), ("result", result))}
     residual = depth_residual(result, inputs.mask, inputs.depth)
-    losses = {"start": _loss(stages[-1], inputs.T_camera_object), "result": refinements[-1].loss}
-    report = _report(inputs, options, window, refinements, losses, scores, seconds)
+    loss = default_photo_loss(observation) if loss is None else loss
+    losses = {"start": float(loss(render(scene, renderer), observation)), "result": refinement.loss}
+    report = _report(inputs, options, window, refinement, losses, scores, seconds)
     with staged(options.output, FILES) as folder:
         _pictures.write_pictures(
             folder, window.cut(inputs.image), window.camera(inputs.camera), inputs.mesh, inputs.T_camera_object,
-            refinements, None if residual is None else window.cut(residual),
+            refinement, tuple(stages), None if residual is None else window.cut(residual),
         )  # fmt: skip
         _write_json(folder / "pose.json", report)
-        _write_json(folder / "history.json", _history(refinements))
+        _write_json(folder / "history.json", _history(refinement, stages))
     _print_report(report, options.output)
     return 0
 
 
-def _check_options(options: argparse.Namespace) -> None:
-    check_optimizer(options.optimizer, options.steps)
+def _check_options(options: argparse.Namespace) -> int:
+    """The number of steps."""
+    steps = count_steps(options.optimizer, options.steps)
+    if options.learning_rate is not None and options.optimizer in LEAST_SQUARES:
+        raise InputError(f"--learning-rate is not for --optimizer {options.optimizer}, which needs none. Leave it out.")
     if options.resolution < 16:
         raise InputError(f"--resolution must be at least 16 pixels, got {options.resolution}.")
     if options.hypotheses < 1:
@@ -119,66 +145,40 @@ def _check_options(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and not 0 < value < math.inf:
             raise InputError(f"--{name.replace('_', '-')} must be a positive number, got {value:g}.")
+    return steps
 
 
-def _stages(inputs: Inputs, window: Window, options: argparse.Namespace) -> list[Stage]:
-    """Two stages, the first with half the resolution."""
-    steps = split_steps(options.steps, share=0.45)
-    renderer = MeshRenderer([inputs.mesh], buffers="core")
-    stages = []
-    for longer_side, stage_steps in zip((options.resolution // 2, options.resolution), steps):
-        width, height = window.reduced(longer_side)
-        observation = Observation(
-            rgb=reduce_color(window.cut(inputs.image), width, height),
-            depth=None if inputs.depth is None else reduce_depth(window.cut(inputs.depth), width, height),
-            mask=None if inputs.mask is None else _reduced_mask(window.cut(inputs.mask), width, height),
-        )
-        stages.append(Stage(window.camera(inputs.camera).resized(width, height), observation, renderer, stage_steps))
-    return stages
-
-
-def _refine(inputs: Inputs, stages: list[Stage], options: argparse.Namespace) -> list[Refinement]:
-    """All hypotheses take part in the first stage."""
-    scene = Scene(inputs.T_camera_object[None], stages[0].camera)
-    spread = options.spread_translation or 0.1 * inputs.mesh.diameter
-    starts = random_starts(
-        jax.random.key(options.seed), scene, options.hypotheses,
-        rotation=math.radians(options.spread_rotation), translation=spread,
-    )  # fmt: skip
+def _seen(inputs: Inputs, window: Window, longer_side: int) -> Observation:
+    """What is to be explained, in the window."""
+    width, height = window.reduced(longer_side)
     try:
-        return refine_in_stages(
-            starts, stages, loss=default_loss, optimizer=options.optimizer, learning_rate=options.learning_rate
-        )
-    except ValueError as error:
-        raise InputError(str(error)) from None
-
-
-def _loss(stage: Stage, T_camera_object: Float[np.ndarray, "4 4"]) -> float:
-    rendering = render(Scene(T_camera_object[None], stage.camera), stage.renderer)
-    return float(default_loss(rendering, stage.observation))
-
-
-def _reduced_mask(mask: Bool[np.ndarray, "_h _w"], width: int, height: int) -> Bool[np.ndarray, "height width"]:
-    reduced = reduce_mask(mask, width, height)
-    if not reduced.any():
+        return Observation(inputs.image, inputs.depth, inputs.mask).cropped(*window).resized(width, height)
+    except ValueError:
         raise InputError(
             f"The mask vanishes at {width}x{height} pixels: it is much smaller than the rendered start. Raise "
             "--resolution, or check the start."
-        )
-    return reduced
+        ) from None
+
+
+def _starts(scene: Scene, inputs: Inputs, options: argparse.Namespace) -> Float[Array, "starts 1 4 4"]:
+    spread = options.spread_translation or 0.1 * inputs.mesh.diameter
+    return random_starts(
+        jax.random.key(options.seed), scene, options.hypotheses,
+        rotation=math.radians(options.spread_rotation), translation=spread,
+    )  # fmt: skip
 
 
 def _report(
     inputs: Inputs,
     options: argparse.Namespace,
     window: Window,
-    refinements: list[Refinement],
+    refinement: Refinement,
     losses: dict[str, float],
     scores: dict[str, Scores],
     seconds: float,
 ) -> dict[str, Any]:
     """The contents of pose.json."""
-    T_result = np.asarray(refinements[-1].scene.T_world_object[0], np.float64)
+    T_result = np.asarray(refinement.scene.T_world_object[0], np.float64)
     angle, moved = pose_distance(inputs.T_camera_object, T_result)
     settings = {name: str(v) if isinstance(v, Path) else v for name, v in vars(options).items() if name != "run"}
     return {
@@ -191,8 +191,11 @@ def _report(
         },
         "moved": {"rotation_deg": angle, "translation_mm": moved},
         "seconds": seconds,
-        "steps": [len(r.loss_history) for r in refinements],
-        "steps_per_second": [1 / r.seconds_per_step for r in refinements],
+        "status": _word(refinement.status),
+        "best_start": refinement.best_start,
+        "statuses": [_word(status) for status in refinement.statuses],
+        "steps": len(refinement.loss_history),
+        "steps_per_second_of_last_stage": 1 / refinement.seconds_per_step,
         "settings": settings
         | {
             "metres_per_unit": inputs.scales,
@@ -202,20 +205,27 @@ def _report(
     }
 
 
-def _history(refinements: list[Refinement]) -> dict[str, Any]:
-    return {
-        "stages": [
+def _history(refinement: Refinement, stages: Mapping[str, Stage]) -> dict[str, Any]:
+    """The contents of history.json: losses of all starts, null where one took no part, and the best start's poses."""
+    camera, best = refinement.scene.camera, refinement.best_start
+    document = []
+    for name, part in by_stage(refinement, stages).items():
+        losses = refinement.loss_history[part]
+        document.append(
             {
-                "width": r.scene.camera.width,
-                "height": r.scene.camera.height,
-                "best_start": r.best_start,
-                "best_step": r.best_step,
-                "loss": r.loss_history.tolist(),
-                "T_camera_object": r.T_world_object_history[:, r.best_start, 0].tolist(),
+                "name": name,
+                "width": round(stages[name].scale * camera.width),
+                "height": round(stages[name].scale * camera.height),
+                "best_step": int(np.nanargmin(losses[:, best])),
+                "loss": [[float(x) if math.isfinite(x) else None for x in row] for row in losses],
+                "T_camera_object": refinement.T_world_object_history[part, best, 0].tolist(),
             }
-            for r in refinements
-        ]
-    }
+        )
+    return {"best_start": best, "stages": document}
+
+
+def _word(status: Status) -> str:
+    return status.name.lower()
 
 
 def _print_report(report: dict[str, Any], output: Path) -> None:
@@ -229,6 +239,7 @@ def _print_report(report: dict[str, Any], output: Path) -> None:
     print_table(("", "start", "result"), rows)
     angle, distance = report["moved"].values()
     print(f"moved by {angle:.2f} degrees and {distance:.2f} mm in {report['seconds']:.1f} s, compilation included")
+    print(f"{report['status'].replace('_', ' ')} after {report['steps']} steps")
     print(f"pose and pictures are in {output}")
 
 
