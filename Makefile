@@ -2,24 +2,33 @@
 PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 ARGS ?=
+# Test processes. On a GPU, whose memory JAX reserves for one process: make test WORKERS=0
+WORKERS ?= 2
 
 BIN := .venv/bin
 # Byte code is compiled on first import: compiling all of it here would double the time.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --no-compile $(CONSTRAINTS:%=--constraint %)
 INSTALL = $(PIP_INSTALL) $(CONSTRAINTS:%=--build-constraint %)
 
+# The kernel named python3 that is installed beside this pytest, not one of the user's.
+RUN_NOTEBOOKS = JUPYTER_PREFER_ENV_PATH=1 $(BIN)/python -m pytest --nbmake --nbmake-kernel=python3 --nbmake-timeout=600
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench docs lint format dev clean
+.PHONY: help demo test notebooks bench docs lint format dev clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: .venv/.core ## fit a pose to a rendered observation; pictures in demo_out/
 	$(BIN)/sldiff-jax demo $(ARGS)
 
-test: .venv/.test ## run the tests; some of them: make test ARGS="-k camera"
-	$(BIN)/python -m pytest $(ARGS)
+test: .venv/.test ## run the tests, then the notebooks; some tests alone: make test ARGS="-k camera"
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	$(if $(strip $(ARGS)),,$(RUN_NOTEBOOKS) notebooks)
+
+notebooks: .venv/.test ## run the notebooks; some of them: make notebooks ARGS="-k quickstart"
+	$(RUN_NOTEBOOKS) notebooks $(ARGS)
 
 bench: .venv/.test ## run the benchmarks
 	$(BIN)/python -m pytest benchmarks $(ARGS)
