@@ -136,6 +136,7 @@ def test_every_optimizer_descends_without_being_shown_the_parameters(optimizer):
 # --- refine
 
 
+@pytest.mark.slow
 def test_refine_finds_a_pose_in_a_rendered_photo(photo, tmp_path, capsys):
     output = tmp_path / "fit"
     output.mkdir()
@@ -158,7 +159,7 @@ def test_refine_finds_a_pose_in_a_rendered_photo(photo, tmp_path, capsys):
     assert report["status"] in ("converged", "step_limit")
     stages = json.loads((output / "history.json").read_text())["stages"]
     assert [(stage["name"], stage["width"]) for stage in stages] == [("outline", 32), ("blurred", 32), ("fine", 64)]
-    assert sum(len(stage["loss"]) for stage in stages) == report["steps"] <= 30
+    assert [len(stage["loss"]) for stage in stages] == report["steps"] and sum(report["steps"]) <= 30
     for stage in stages:
         assert np.shape(stage["T_camera_object"]) == (len(stage["loss"]), 4, 4)
         assert 0 <= stage["best_step"] < len(stage["loss"])
@@ -168,7 +169,7 @@ def test_refine_finds_a_pose_in_a_rendered_photo(photo, tmp_path, capsys):
     # Its pose is a start for another run, here with no more than a photo; the old residual map goes.
     again = refine_arguments(
         photo, output, pose=output / "pose.json", mask=None, depth=None, steps=2, hypotheses=3, optimizer="adam",
-        learning_rate=0.01, loss="pyramid:l1+0.5*edge",
+        learning_rate=0.01, loss="edge",
     )  # fmt: skip
     assert main(again) == 0
     report = json.loads((output / "pose.json").read_text())
@@ -358,7 +359,8 @@ def test_wrong_input_is_one_clear_line(case, files, tmp_path, capsys):
 
 def assert_one_line(captured, message: str) -> None:
     assert captured.out == ""
-    lines = [line for line in captured.err.splitlines() if not line.startswith("Warp")]
+    # A bar of progress that never moved is wiped from a terminal.
+    lines = [line for line in captured.err.splitlines() if line.strip() and not line.startswith(("Warp", "refine:"))]
     assert len(lines) == 1, captured.err
     assert lines[0].startswith("sldiff-jax: error: ")
     assert re.search(message, lines[0]), lines[0]

@@ -101,10 +101,14 @@ def fit(
             bar.set_postfix_str(f"loss {best_loss:.4f}", refresh=False)
             bar.update()
 
-        return refine_poses(
-            scene, observation, renderer, loss=loss, stages=stages, starts=starts, tolerance=TOLERANCE,
-            callback=progress,
-        )  # fmt: skip
+        try:
+            return refine_poses(
+                scene, observation, renderer, loss=loss, stages=stages, starts=starts, tolerance=TOLERANCE,
+                callback=progress,
+            )  # fmt: skip
+        except ValueError:
+            bar.leave = False  # nothing but the message stays on the terminal
+            raise
 
 
 def by_stage(refinement: Refinement, stages: Mapping[str, Stage]) -> dict[str, slice]:

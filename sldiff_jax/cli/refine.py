@@ -39,7 +39,7 @@ given. Writes pose.json, history.json and pictures.
 --loss     what is compared: zncc (correlation of colours, blind to exposure), edge, l1, l2, huber, photometric
            (colours as they are), depth, silhouette, dice, neg_iou. "+" adds, "3*depth" weighs, "pyramid:zncc" takes
            three resolutions at once. The default is zncc+depth+3*silhouette, as far as there are images, after a first
-           stage of outline and depth. On a real photo none does better (benchmarks/losses_on_photo.py).
+           stage of outline and depth. On a real photo it is among the two best (benchmarks/losses_on_photo.py).
 
 --camera   JSON: {"camera": {"fx": 600, "fy": 600, "cx": 320, "cy": 240, "width": 640, "height": 480}}, or the inner
            object alone, or a 3x3 intrinsic matrix. cx and cy count from the centre of the first pixel, as OpenCV
@@ -194,7 +194,7 @@ def _report(
         "status": _word(refinement.status),
         "best_start": refinement.best_start,
         "statuses": [_word(status) for status in refinement.statuses],
-        "steps": len(refinement.loss_history),
+        "steps": np.bincount(refinement.stage_history).tolist(),
         "steps_per_second_of_last_stage": 1 / refinement.seconds_per_step,
         "settings": settings
         | {
@@ -239,7 +239,7 @@ def _print_report(report: dict[str, Any], output: Path) -> None:
     print_table(("", "start", "result"), rows)
     angle, distance = report["moved"].values()
     print(f"moved by {angle:.2f} degrees and {distance:.2f} mm in {report['seconds']:.1f} s, compilation included")
-    print(f"{report['status'].replace('_', ' ')} after {report['steps']} steps")
+    print(f"{report['status'].replace('_', ' ')} after {sum(report['steps'])} steps")
     print(f"pose and pictures are in {output}")
 
 
