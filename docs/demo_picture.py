@@ -16,14 +16,14 @@ from sldiff_jax import visualize
 from sldiff_jax.cli._scores import pose_distance
 from sldiff_jax.cli.demo import make_task, solve
 
-SEED, STEPS, GAMMA = 1, 150, 2
+SEED, STEPS, GAMMA = 1, 50, 2
 OUTPUT = Path(__file__).parent / "demo.png"
 
 
 def main() -> None:
     """Solves and draws."""
     task, large = make_task(SEED, 320), make_task(SEED, 1280)
-    fit = solve(task, STEPS, "adam")[-1]
+    fit = solve(task, STEPS)
     T_result = np.asarray(fit.scene.T_world_object[0])
     degrees, millimetres = pose_distance(T_result, task.T_camera_object)
     renderer = sl.MeshRenderer([large.mesh], background=large.background, supersample=2)

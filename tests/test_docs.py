@@ -3,13 +3,14 @@
 import ast
 import importlib.util
 import os
+import pathlib
 import re
 import subprocess
 import sys
 
 import pytest
-from conftest import REPOSITORY
 
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 DOCS = REPOSITORY / "docs"
 
 

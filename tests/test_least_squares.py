@@ -9,7 +9,7 @@ from analytic import HEIGHT, WIDTH, random_scene
 from derivatives import QUICK_COMPILATION
 
 import sldiff_jax as sl
-from sldiff_jax._least_squares import NormalEquations, first_trust, judge, normal_equations, solve
+from sldiff_jax._least_squares import NormalEquations, Trust, first_trust, judge, normal_equations, solve
 
 UNIT = np.array([[0.5, 0.5, 0.5, 0.1, 0.1, 0.1], [1, 1, 1, 0.2, 0.2, 0.2], [2, 2, 2, 1, 1, 1]])
 
@@ -107,7 +107,8 @@ def random_equations(seed=0, scale=1.0, loss=1.0):
 def test_the_step_is_the_minimum_of_the_damped_model(x64, damping):
     equations = random_equations()
     H, g = np.asarray(equations.curvature), np.asarray(equations.gradient)
-    damped = H + damping * np.stack([np.diag(np.diagonal(h)) for h in H])
+    unseen = 1e-4 * np.stack([np.diagonal(h).max() * np.eye(6) for h in H])
+    damped = H + damping * np.stack([np.diag(np.diagonal(h)) for h in H]) + unseen
     expected = -np.stack([np.linalg.solve(h, v) for h, v in zip(damped, g)])
     np.testing.assert_allclose(solve(equations, damping, 1e9), expected, rtol=1e-4)
 
@@ -136,14 +137,18 @@ def test_singular_and_broken_models_give_finite_steps():
 def test_the_damping_follows_success():
     method = sl.LevenbergMarquardt(damping=0.1, increase=5.0, decrease=0.5)
     poses = [jnp.full((2, 4, 4), float(k)) for k in range(4)]
-    trust = judge(method, first_trust(method, poses[0]), poses[0], random_equations(loss=3.0))
+
+    def judged(trust, poses, equations):
+        return judge(method, trust, Trust(poses, jnp.ones((), bool), equations, trust.damping))
+
+    trust = judged(first_trust(method, poses[0]), poses[0], random_equations(loss=3.0))
     np.testing.assert_allclose(trust.damping, 0.1, rtol=1e-6)  # the first step's
-    better = judge(method, trust, poses[1], random_equations(seed=1, loss=2.0))
+    better = judged(trust, poses[1], random_equations(seed=1, loss=2.0))
     np.testing.assert_allclose(better.damping, 0.05, rtol=1e-6)
     np.testing.assert_array_equal(better.T_world_object, poses[1])
     np.testing.assert_array_equal(better.equations.gradient, random_equations(seed=1).gradient)
     for loss in (2.5, jnp.nan, jnp.inf):
-        worse = judge(method, better, poses[2], random_equations(seed=2, loss=loss))
+        worse = judged(better, poses[2], random_equations(seed=2, loss=loss))
         np.testing.assert_allclose(worse.damping, 0.25, rtol=1e-6)
         np.testing.assert_array_equal(worse.T_world_object, poses[1])
         np.testing.assert_array_equal(worse.equations.gradient, better.equations.gradient)

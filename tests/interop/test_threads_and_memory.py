@@ -45,7 +45,7 @@ def living_images() -> tuple[int, int]:
 
 def test_the_measure_of_memory_notices_growth():
     before = resident_bytes()
-    kept = np.ones(int(2 * ALLOWED_GROWTH) // 8)
+    kept = np.ones(int(20 * ALLOWED_GROWTH) // 8)  # too large for what the allocator kept of earlier tests
     assert resident_bytes() - before > ALLOWED_GROWTH
     del kept
 
