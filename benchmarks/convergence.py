@@ -30,6 +30,8 @@ from sldiff_jax import metrics
 
 STARTS_PER_VIEW = 10
 THRESHOLDS = (0.1, 0.05, 0.02)
+FAR = 20
+"""Degrees from which on several hypotheses are tried."""
 POINTS = 2000
 """At most so many vertices are compared with all others for ADD-S."""
 
@@ -108,9 +110,12 @@ def summary(outcomes: Sequence[Outcome]) -> list[str]:
     for level in dict.fromkeys(outcome.level for outcome in outcomes):
         cells = []
         for method in methods:
-            add = np.concatenate([o.add for o in outcomes if (o.level, o.method) == (level, method)])
-            degrees = np.concatenate([o.degrees for o in outcomes if (o.level, o.method) == (level, method)])
-            cells.append(f"{_share(add < THRESHOLDS[0])}, {np.median(degrees):.2g}°")
+            some = [outcome for outcome in outcomes if (outcome.level, outcome.method) == (level, method)]
+            if some:
+                add, degrees = (np.concatenate(errors) for errors in zip(*((o.add, o.degrees) for o in some)))
+                cells.append(f"{_share(add < THRESHOLDS[0])}, {np.median(degrees):.2g}°")
+            else:
+                cells.append("")
         lines.append(f"| {LEVELS[level]} | {' | '.join(cells)} |")
     return lines
 
@@ -171,10 +176,15 @@ def run(meshes: dict[str, sl.Mesh | None], levels: Sequence[str], methods: Seque
                 for number in range(-(-starts // per_view))
             ]
             for level in levels:
-                for method in methods if disturbed else [m for m in methods if m == RECOMMENDED]:
+                for method in _methods_for(level, methods) if disturbed else [m for m in methods if m == RECOMMENDED]:
                     outcomes.append(measure(name, mesh, views, level, method, per_view, disturbed))
                     print(("" if disturbed else "undisturbed: ") + line(outcomes[-1]), flush=True)
     return outcomes
+
+
+def _methods_for(level: str, methods: Sequence[str]) -> list[str]:
+    """Many hypotheses are for starts that are far off."""
+    return [method for method in methods if method != RECOMMENDED_MANY or LEVELS[level].degrees >= FAR]
 
 
 def report(outcomes: Sequence[Outcome], starts: int, took: float, first_load: str) -> str:

@@ -146,12 +146,9 @@ def _all_at_once(
 ) -> Fits:
     """Every start is a trial of its own: none is compared with another."""
     outcome = sl.refine_poses(scene, observation, renderer, starts=starts, stages=stages)
-    last = outcome.stage_history == len(stages) - 1
-    losses = np.nan_to_num(outcome.loss_history[last], nan=np.inf)
-    best = losses.argmin(axis=0), np.arange(len(starts))
     return Fits(
-        outcome.T_world_object_history[last][*best, 0],
-        losses[best],
+        outcome.T_world_object[:, 0],
+        outcome.losses,
         len(outcome.loss_history),
         outcome.seconds / len(starts),
     )

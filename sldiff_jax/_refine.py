@@ -337,6 +337,12 @@ def _refinement(
     step, column = np.unravel_index(np.argmin(_comparable(last.losses)), last.losses.shape)
     best_start = last.starts[column]
     count = max(records[0].starts) + 1
+    losses = np.empty(count, last.losses.dtype)
+    T_world_object = np.empty((count, *last.iterates.shape[2:]), last.iterates.dtype)
+    for record in records:
+        comparable, starts = _comparable(record.losses), list(record.starts)
+        losses[starts] = comparable.min(axis=0)
+        T_world_object[starts] = record.iterates[comparable.argmin(axis=0), np.arange(len(starts))]
 
     def history(parts: list[np.ndarray]) -> np.ndarray:
         """Over all stages, NaN where a start had been pruned."""
@@ -352,6 +358,8 @@ def _refinement(
         best_step=sum(len(record.losses) for record in state.records) + int(step),
         best_start=best_start,
         statuses=tuple(statuses.get(start, Status.PRUNED) for start in range(count)),
+        losses=losses,
+        T_world_object=T_world_object,
         loss_history=history([record.losses for record in records]),
         T_world_object_history=history([record.iterates for record in records]),
         stage_history=np.repeat([record.stage for record in records], [len(record.losses) for record in records]),

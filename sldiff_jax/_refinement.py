@@ -75,6 +75,9 @@ class Refinement(eqx.Module):
         best_step: the step at which they were found, counted over all stages.
         best_start: the start from which they were found.
         statuses: how each start ended, K of them.
+        losses: (K,) float, the lowest loss of each start in the last stage that it took part in. That of a pruned start
+            is of other images than those of the starts that went on.
+        T_world_object: (K, N, 4, 4) float, the poses there, metres: every start's own outcome.
         loss_history: (S, K) float, the loss of every iterate; NaN after a start was pruned. Losses of different stages
             are of different images.
         T_world_object_history: (S, K, N, 4, 4) float, every iterate, metres; NaN after a start was pruned.
@@ -90,6 +93,8 @@ class Refinement(eqx.Module):
     best_step: int
     best_start: int
     statuses: tuple[Status, ...]
+    losses: np.ndarray
+    T_world_object: np.ndarray
     loss_history: np.ndarray
     T_world_object_history: np.ndarray
     stage_history: np.ndarray

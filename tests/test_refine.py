@@ -249,7 +249,7 @@ def test_several_starts_are_as_each_alone():
     for start, z in enumerate((1.4, 0.8, 1.1)):
         np.testing.assert_allclose(depths(fit, start), closed_form(z=z), rtol=1e-5)
     assert (fit.best_step, fit.best_start) == (STEPS - 1, 1)
-    assert fit.loss == fit.loss_history[-1, 1]
+    assert fit.loss == fit.loss_history[-1, 1] == fit.losses[1]
 
 
 def test_one_start_may_be_hidden_and_lost():
@@ -289,6 +289,9 @@ def test_stages_prune_and_begin_with_the_best():
     np.testing.assert_array_equal(fit.stage_history, [0, 0, 0, 0, 1, 1, 2, 2])
     assert fit.statuses == (sl.Status.PRUNED, sl.Status.STEP_LIMIT, sl.Status.PRUNED)
     assert fit.best_start == 1 and fit.best_step == 7
+    ends = [2, 7, 5]  # the best step of each start in its last stage
+    np.testing.assert_array_equal(fit.losses, fit.loss_history[ends, range(3)])
+    np.testing.assert_array_equal(fit.T_world_object, fit.T_world_object_history[ends, range(3)])
     np.testing.assert_array_equal(
         np.isnan(fit.loss_history), [[False] * 3] * 4 + [[True, False, False]] * 2 + [[True, False, True]] * 2
     )

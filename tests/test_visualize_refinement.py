@@ -36,7 +36,9 @@ def refinement(renderer):
     )
     return dataclasses.replace(
         done, scene=scene, loss=0.3, best_step=2, best_start=1, loss_history=losses, T_world_object_history=poses,
-        stage_history=np.array([0, 0, 1, 1]),
+        stage_history=np.array([0, 0, 1, 1]), losses=np.array([0.4, 0.3, 0.01]),
+        T_world_object=poses[[3, 2, 0], range(3)],
+        statuses=(sl.Status.CONVERGED, sl.Status.CONVERGED, sl.Status.PRUNED),
     )  # fmt: skip
 
 

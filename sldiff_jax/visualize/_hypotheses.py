@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._refinement import Refinement
+from .._refinement import Refinement, Status
 from .._render import Renderer
 from .._scene import Scene
 from ._colors import BLUE, ORANGE, AnyPicture
@@ -40,7 +40,7 @@ def hypothesis_grid(
 
     Returns:
         A matplotlib figure as wide as a page, a title with number and loss over each picture; the best one framed,
-        bold and outlined in blue, the others in orange. Starts that never had a finite loss come last. See `panels`.
+        bold and outlined in blue, the others in orange. See `panels`.
 
     Raises:
         ValueError: if `count` or `columns` is not positive, or the image is not (H, W, 3).
@@ -48,17 +48,12 @@ def hypothesis_grid(
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}.")
-    # Losses of different stages are of different images: each start is judged by the last stage that it reached.
-    losses = np.nan_to_num(np.asarray(refinement.loss_history), nan=np.inf)
-    stage = np.broadcast_to(np.asarray(refinement.stage_history)[:, None], losses.shape)
-    last = np.max(stage, axis=0, initial=0, where=np.isfinite(losses))
-    losses = np.where(stage == last, losses, np.inf)
-    steps, best = np.argmin(losses, axis=0), np.min(losses, axis=0)
+    steps_made = np.sum(np.isfinite(refinement.T_world_object_history[:, :, 0, 0, 0]), axis=0)
+    pruned_after = np.where(np.equal(refinement.statuses, Status.PRUNED), steps_made, np.inf)
     pictures, titles = [], []
-    for start in np.lexsort((best, -last))[:count]:
-        T_world_object = refinement.T_world_object_history[steps[start], start]
-        scene = Scene(T_world_object, refinement.scene.camera, refinement.scene.instance_index)
+    for start in np.lexsort((refinement.losses, -pruned_after))[:count]:
+        scene = Scene(refinement.T_world_object[start], refinement.scene.camera, refinement.scene.instance_index)
         color = ORANGE if pictures else BLUE
         pictures.append(draw_scene(image, scene, renderer, color=color, opacity=opacity))
-        titles.append(f"start {start}: {best[start]:.4f}")
+        titles.append(f"start {start}: {refinement.losses[start]:.4f}")
     return panels(pictures, titles, columns=columns, marked=0)
