@@ -70,6 +70,13 @@ def coarse_to_fine(diameter: float) -> tuple[sl.Stage, ...]:
 
 
 @functools.cache
+def fifteen_steps(diameter: float) -> tuple[sl.Stage, ...]:
+    """Least squares all the way."""
+    shape = sl.Stage(10, scale=COARSE, loss=shape_first(diameter), optimizer=sl.LevenbergMarquardt())
+    return shape, sl.Stage(5, scale=MIDDLE, optimizer=sl.LevenbergMarquardt())
+
+
+@functools.cache
 def with_pruning(diameter: float) -> tuple[sl.Stage, ...]:
     """The same, but only the two best starts go on to the full resolution."""
     coarse, middle, fine = coarse_to_fine(diameter)
@@ -80,6 +87,7 @@ METHODS = {
     "Adam, 100 steps": Method(lambda _: (sl.Stage(100, scale=MIDDLE),)),
     "Gauss-Newton, 15 steps": Method(lambda _: (sl.Stage(15, scale=MIDDLE, optimizer=sl.GaussNewton()),)),
     "Levenberg-Marquardt, 15 steps": Method(lambda _: (sl.Stage(15, scale=MIDDLE, optimizer=sl.LevenbergMarquardt()),)),
+    "Levenberg-Marquardt, 15 steps, shape first": Method(fifteen_steps),
     "coarse to fine": Method(coarse_to_fine),
     "coarse to fine, 16 hypotheses": Method(with_pruning, hypotheses=16),
 }
