@@ -146,6 +146,15 @@ def test_panels_show_every_pixel_as_it_is():
     assert (pixels[:-150] < 128).any()  # the titles
 
 
+def test_panels_keep_long_titles_within_their_picture():
+    figure = visualize.panels([np.zeros((40, 60, 3))] * 8, ["start 10: 0.0123"] * 8, marked=2)
+    pixels_of(figure)
+    for axes in figure.axes:
+        assert axes.title.get_window_extent().width < axes.bbox.width
+    short = visualize.panels([np.zeros((40, 60, 3))] * 2, ["a", "b"])
+    assert short.axes[0].title.get_fontsize() == 9
+
+
 def test_panels_in_rows_mark_one_and_repeat_pixels_of_small_pictures():
     rng = np.random.default_rng(1)
     images = [rng.integers(0, 256, (20, 30, 3), dtype=np.uint8) for _ in range(5)]

@@ -91,6 +91,13 @@ def test_arrows_have_direction_and_strength_in_pixels(direction):
     pixels_of(figure)
 
 
+def test_the_key_of_the_arrows_survives_tight_cropping():
+    figure = visualize.gradient_arrows(np.zeros((40, 60, 3)), *np.ones((2, 40, 60, 3)))
+    pixels_of(figure)
+    width, height = figure.get_size_inches()
+    np.testing.assert_allclose(figure.get_tightbbox().extents, [0, 0, width, height], atol=0.02)
+
+
 def test_every_square_shows_its_strongest_pixel():
     grad_x, grad_y = np.zeros((2, 32, 64, 3), np.float32)
     grad_x[5, 13], grad_x[6, 12], grad_y[20, 40] = 3, 1, 2

@@ -122,6 +122,10 @@ def _image_figure(height: int, width: int):
     """A figure and axes for an image, with room for a legend at its right."""
     share = 0.8
     figure = new_figure(TEXT_WIDTH, share * TEXT_WIDTH * height / width)
+    from matplotlib.patches import Rectangle
+
+    # Notebooks crop a figure to what is drawn, and overlook the key of the arrows.
+    figure.add_artist(Rectangle((0, 0), 1, 1, fill=False, linewidth=0))
     axes = figure.add_axes((0, 0, share, 1))
     axes.set_axis_off()
     return figure, axes

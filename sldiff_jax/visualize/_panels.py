@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LEAST_DPI = 80
 """Below it titles cannot be read, so pixels of small pictures are repeated."""
+WIDTH_OF_LETTER = 0.62
+"""Of a bold one on average, in font sizes: long titles of narrow pictures get smaller letters."""
 
 
 def panels(
@@ -65,6 +67,8 @@ def panels(
     head = round(0.24 * dpi)
     total_height = rows * (height + head) + (rows - 1) * gap
     figure = new_figure(TEXT_WIDTH, total_height / dpi, dpi)
+    points_per_letter = 72 * width / dpi / max(1, *map(len, titles))
+    fontsize = min(9, points_per_letter / WIDTH_OF_LETTER)
     for i, (picture, title) in enumerate(zip(pictures, titles)):
         left, top = (i % columns) * (width + gap), (i // columns) * (height + head + gap) + head
         bottom = total_height - top - height
@@ -73,7 +77,7 @@ def panels(
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(i == marked)
         axes.spines[:].set(color=BLUE, linewidth=3)
-        axes.set_title(title, fontsize=9, pad=3, fontweight="bold" if i == marked else "normal")
+        axes.set_title(title, fontsize=fontsize, pad=3, fontweight="bold" if i == marked else "normal")
     return figure
 
 
