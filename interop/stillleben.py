@@ -35,9 +35,11 @@ def scene_from_stillleben(scene: Any) -> sl.Scene:
         changes of the one do not show in the other.
 
     Raises:
-        ValueError: if the image width is odd (stillleben then shears its label images), or an instance index is
-            repeated or outside 1..32767 (its label images are int16).
+        ValueError: if it is not of stillleben, the image width is odd (it then shears its label images), or an
+            instance index is repeated or outside 1..32767 (its label images are int16).
     """
+    if isinstance(scene, sl.Scene):
+        raise ValueError("Expected a stillleben.Scene, got a sldiff_jax.Scene: call the functions of sldiff_jax on it.")
     return make_scene(*read_scene(scene))
 
 

@@ -168,7 +168,16 @@ def _step(
         loss, gradient = jax.value_and_grad(loss_after)(zero)
         kept_loss = loss
         # Optimisers that ask for the parameters get the delta of the present pose, which is zero.
-        update, memory = method.update(gradient, memory, zero)
+        optimizer = optax.with_extra_args_support(method)
+        try:
+            update, memory = optimizer.update(gradient, memory, zero, value=loss, grad=gradient)
+        except TypeError as error:
+            if "value_fn" not in str(error):
+                raise
+            raise ValueError(
+                "This optimizer searches along a line, which needs renderings that refine_poses does not make. Use "
+                "LevenbergMarquardt(), or an optimizer that works from gradients, such as optax.adam(0.02)."
+            ) from error
         update = jnp.asarray(update)
     length = jnp.max(jnp.linalg.norm(update, axis=-1))
     origin = {"length": length, "visible": visible, "loss": kept_loss.astype(T.dtype)}

@@ -174,7 +174,13 @@ def _dilate_silhouettes(scene: Scene, render_result: RenderResult) -> tuple[Arra
 
 
 def check_sizes(scene: Scene, render_result: RenderResult) -> None:
-    """Raises ValueError unless the camera's image size is that of the buffers."""
+    """Raises ValueError unless these are a scene and its buffers, of the size of the scene's camera."""
+    if not isinstance(scene, Scene) or not isinstance(render_result, RenderResult):
+        raise ValueError(
+            "Expected a sldiff_jax.Scene and the RenderResult that renderer(scene) returns, got "
+            f"{type(scene).__name__} and {type(render_result).__name__}. For stillleben's, use interop.diff, or "
+            "interop.stillleben.scene_from_stillleben and result_from_stillleben."
+        )
     expected, got = (scene.camera.height, scene.camera.width), render_result.instance_index.shape
     if got != expected:
         raise ValueError(

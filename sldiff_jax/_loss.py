@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -95,6 +96,14 @@ class Loss(eqx.Module):
 
     __rmul__ = __mul__
 
+    def __truediv__(self, divisor: float) -> Loss:
+        """The loss divided by a positive number."""
+        return self * (1 / divisor)
+
+    def __radd__(self, other: int) -> Loss:
+        """``0 + loss`` is the loss, so that ``sum([loss, another])`` works."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
 
 def _total(parts: tuple[Residuals, ...]) -> Float[Array, ""]:
     return sum((part.cost() for part in parts), jnp.zeros((), float))
@@ -132,7 +141,10 @@ class ResidualLoss(Loss):
     options: dict[str, Any]
 
     def using(self, **options: Any) -> ResidualLoss:
-        """The same loss with other values of its function's keyword arguments."""
+        """The same loss with other values of its function's keyword arguments; a ValueError if it has no such."""
+        known = list(inspect.signature(self.function).parameters)[2:]
+        if unknown := sorted(set(options) - set(known)):
+            raise ValueError(f"{self.function.__name__} has the options {known}, got {unknown}.")
         return ResidualLoss(self.function, self.options | options)
 
     def __call__(self, rendering: Rendering, observation: Observation, **options: Any) -> Float[Array, ""]:
@@ -141,6 +153,11 @@ class ResidualLoss(Loss):
 
     def residuals(self, rendering: Rendering, observation: Observation) -> tuple[Residuals, ...]:
         """The parts whose costs add up to the loss."""
+        if not isinstance(rendering, Rendering) or not isinstance(observation, Observation):
+            raise ValueError(
+                "A loss compares a sldiff_jax.Rendering, which render(scene, renderer) returns, with an Observation, "
+                f"got {type(rendering).__name__} and {type(observation).__name__}."
+            )
         parts = self.function(rendering, observation, **self.options)
         return (parts,) if isinstance(parts, Residuals) else parts
 

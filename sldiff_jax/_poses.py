@@ -133,19 +133,26 @@ def se3_exp(xi: PoseDelta | ArrayLike) -> Transform:
     return jnp.eye(4, dtype=xi.dtype).at[:3, :3].set(R).at[:3, 3].set(V @ v)
 
 
-def apply_twist(pose: Transform | ArrayLike, twist: PoseDelta | ArrayLike) -> Transform:
-    """Moves a pose by a twist in the object frame: ``pose @ se3_exp(twist)``, rigid for every twist.
+def apply_twist(
+    pose: Transform | Transforms | ArrayLike, twist: PoseDelta | PoseDeltas | ArrayLike
+) -> Transform | Transforms:
+    """Moves poses by twists in the object frame: ``pose @ se3_exp(twist)``, rigid for every twist.
 
     Args:
-        pose: (4, 4) float, metres.
-        twist: (6,) float, as in `se3_exp`.
+        pose: (4, 4) or (B, 4, 4) float, metres.
+        twist: (6,) or (B, 6) float, as in `se3_exp`.
 
     Returns:
-        (4, 4) float. To first order in the twist this is `apply_pose_delta`.
+        (4, 4) or (B, 4, 4) float. To first order in the twist this is `apply_pose_delta`.
 
     Raises:
-        ValueError: if a shape is wrong.
+        ValueError: if the shapes are neither (4, 4) with (6,) nor (B, 4, 4) with (B, 6).
     """
+    pose = jnp.asarray(pose)
+    if pose.ndim == 3:
+        pose = as_floating(pose, "apply_twist pose", (None, 4, 4))
+        twist = as_floating(twist, "apply_twist twist", (pose.shape[0], 6))
+        return compose(pose, jax.vmap(se3_exp)(twist))
     return compose(as_floating(pose, "apply_twist pose", (4, 4)), se3_exp(twist))
 
 

@@ -29,6 +29,7 @@ from ._refinement import Refinement, Stage, Status, judge_start
 from ._render import Renderer
 from ._render_result import RenderResult
 from ._scene import Scene
+from ._transforms import is_concrete
 from ._typing import PoseDeltas
 
 Callback = Callable[[int, float, Scene], bool | None]
@@ -92,15 +93,19 @@ def refine_poses(
 
     Every step renders, evaluates the loss, and moves each object in its own frame. Rotations and translations are
     measured in units: radians and object diameters, so that one learning rate fits a cup and a truck. Several objects
-    are moved jointly, with the occlusion between them. The best of all iterates is returned, not the last.
+    are moved jointly, with the occlusion between them. The best iterate of the last stage is returned, not the last.
 
     Args:
         scene: the scene; its poses are the start. N objects.
         observation: the images to explain, of the size of the scene's camera.
         renderer: any `Renderer`. All starts are rendered at once, by `jax.vmap`, if there are several.
-        loss: scalar function of rendering and observation. Least squares and blurred stages need a `Loss`.
+        loss: scalar function of rendering and observation. Least squares and blurred stages need a `Loss`. What is
+            compiled serves the next call too if the loss is a `Loss`, the renderer an `equinox.Module` and the
+            optimiser the same object as before; plain functions are compiled again in every call.
         optimizer: an optax optimiser for the (N, 6) deltas in units, `GaussNewton()` or `LevenbergMarquardt()`.
-            Default: Adam, in each stage with a cosine schedule from 0.02 to 0.001, halved from stage to stage.
+            Default: Adam, in each stage with a cosine schedule from 0.02 to 0.001, halved from stage to stage. Deltas
+            begin at zero in every step, so that an optimiser that compares parameters or searches along a line
+            (`optax.lbfgs`) has no use here.
         steps: how many iterates are evaluated at most, if there are no stages.
         stages: from coarse to fine; each begins with the best poses of the one before.
         hypotheses: number of starts, K: the scene's poses, and random ones around them.
@@ -125,10 +130,15 @@ def refine_poses(
         The `Refinement`. Memory grows by the poses and losses of its history only; no images are kept.
 
     Raises:
-        ValueError: if sizes or shapes do not fit, options contradict each other, or an object is not visible from any
-            start.
+        ValueError: if sizes or shapes do not fit, options contradict each other, an object is not visible from any
+            start, or this is called under `jit`, `vmap` or `grad`.
     """
     began = time.perf_counter()
+    if not is_concrete(*jax.tree.leaves((scene, observation))):
+        raise ValueError(
+            "refine_poses compiles its own loop and looks at its numbers: call it outside of jit, vmap and grad. "
+            "Within them, differentiate render."
+        )
     plan = (Stage(steps),) if stages is None else tuple(stages)
     if not plan:
         raise ValueError("stages must hold at least one Stage, got none.")
@@ -145,6 +155,7 @@ def refine_poses(
 
     def run_stage(state: State, stage: Stage) -> tuple[State, bool, Timing]:
         method = stage.optimizer or optimizer or _default_optimizer(0.02 / 2**state.number, stage.steps)
+        _check_method(method)
         stage_loss = loss if stage.loss is None else stage.loss
         _check_loss(stage_loss, method, stage)
         stage_scene, stage_observation = _at_scale(scene, observation, stage.scale)
@@ -206,6 +217,16 @@ def _resumed(state: State, steps: int) -> tuple[State, tuple[Stage, ...]]:
     assert state.progress is not None
     stage = dataclasses.replace(state.stage, steps=steps)
     return state._replace(progress=extended(state.progress, steps)), (stage,)
+
+
+def _check_method(method: Method) -> None:
+    if isinstance(method, GaussNewton | LevenbergMarquardt):
+        return
+    if not (hasattr(method, "init") and hasattr(method, "update")):
+        raise ValueError(
+            "The optimizer must be GaussNewton(), LevenbergMarquardt() or one of optax's, such as optax.adam(0.02), "
+            f"got {method!r}."
+        )
 
 
 def _check_loss(loss: LossFunction, method: Method, stage: Stage) -> None:

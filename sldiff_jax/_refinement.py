@@ -64,6 +64,10 @@ class Status(enum.IntEnum):
     STOPPED = 5
     """The callback stopped it."""
 
+    def __str__(self) -> str:
+        """The name, not the number that an `IntEnum` shows."""
+        return self.name
+
 
 class Refinement(eqx.Module):
     """The outcome of `refine_poses`: K starts, N objects, S evaluated steps of all stages together.

@@ -12,6 +12,11 @@ from ._typing import Transform
 
 def as_floating(value: ArrayLike, name: str, shape: tuple[int | None, ...]) -> Float[Array, "..."]:
     """`value` as a floating array of the given shape (None: any size), or a ValueError that names it."""
+    if getattr(value, "requires_grad", False):
+        raise ValueError(
+            f"{name} is a torch tensor that requires gradients, which end here. interop.torch_render passes them on; "
+            "or hand over tensor.detach()."
+        )
     array = jnp.asarray(value)
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise ValueError(f"{name} must be real, got dtype {array.dtype}.")
@@ -19,7 +24,10 @@ def as_floating(value: ArrayLike, name: str, shape: tuple[int | None, ...]) -> F
     array = jnp.asarray(array, dtype=floating)  # a stated dtype also drops JAX's weak type
     expected = ", ".join("any" if side is None else str(side) for side in shape)
     if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape)):
-        raise ValueError(f"{name} must have shape ({expected}), got {array.shape}. For a batch, use jax.vmap.")
+        remedies = {1: " For a batch, use jax.vmap.", -1: " Give a single one a leading axis: array[None]."}
+        raise ValueError(
+            f"{name} must have shape ({expected}), got {array.shape}.{remedies.get(array.ndim - len(shape), '')}"
+        )
     return array
 
 

@@ -53,6 +53,15 @@ def test_a_factor_can_be_differentiated(rendering, observation):
     np.testing.assert_allclose(slope, value, rtol=1e-6)
 
 
+def test_sums_of_lists_and_quotients(rendering, observation):
+    both = sum([sl.zncc_loss, sl.l2_loss])
+    expected = sl.zncc_loss(rendering, observation) + sl.l2_loss(rendering, observation)
+    np.testing.assert_allclose(both(rendering, observation), expected, rtol=1e-6)
+    np.testing.assert_allclose((both / 4)(rendering, observation), expected / 4, rtol=1e-6)
+    with pytest.raises(ValueError, match="must not be negative"):
+        both / -2
+
+
 @pytest.mark.parametrize("factor", [-1, -0.5, float("nan")])
 def test_a_negative_factor_is_refused(factor):
     with pytest.raises(ValueError, match="must not be negative"):
@@ -86,8 +95,22 @@ def test_options_at_the_call_and_for_good(rendering, observation):
     both = wide.using(limit=0.1)
     np.testing.assert_allclose(both(rendering, observation), 0.1, rtol=1e-6)
     np.testing.assert_allclose(both(rendering, observation, limit=3.0), value, rtol=1e-6)
-    with pytest.raises(TypeError, match="unexpected keyword argument 'width'"):
-        sl.depth_loss(rendering, observation, width=1)
+    for attempt in (
+        lambda: sl.depth_loss(rendering, observation, width=1),
+        lambda: sl.depth_loss.using(scale=0.1, width=1),
+    ):
+        with pytest.raises(ValueError, match=r"depth_loss has the options \['scale', 'limit'\], got \['width'\]"):
+            attempt()
+
+
+def test_only_renderings_and_observations_are_compared(rendering, observation, unchecked_types):
+    result = sl.RenderResult(
+        rgb=jnp.zeros((9, 12, 4)), coord_depth=jnp.zeros((9, 12, 4)), instance_index=jnp.zeros((9, 12), int)
+    )
+    with pytest.raises(ValueError, match=r"render\(scene, renderer\) returns.*got RenderResult and Observation"):
+        sl.l2_loss(result, observation)
+    with pytest.raises(ValueError, match="got Rendering and Rendering"):
+        (2 * sl.l2_loss)(rendering, rendering)
 
 
 # --- your own ---------------------------------------------------------------------------------------------------------

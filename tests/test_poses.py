@@ -207,12 +207,19 @@ def test_apply_twist_in_single_precision_under_jit_and_vmap():
     expected = np.stack([p @ scipy.linalg.expm(generator(xi)) for p, xi in zip(np.asarray(poses), np.asarray(twists))])
     np.testing.assert_allclose(mapped, expected, atol=1e-5)
     np.testing.assert_allclose(mapped[1], sl.apply_twist(poses[1], twists[1]), atol=1e-6)
+    np.testing.assert_allclose(sl.apply_twist(poses, twists), mapped, atol=1e-6)
     back = sl.apply_twist(mapped[1], -twists[1])  # of one object, a twist and its inverse cancel exactly
     np.testing.assert_allclose(back, poses[1], atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("T", "twist", "match"), [((3, 4), (6,), r"apply_twist pose.*\(3, 4\)"), ((4, 4), (7,), r"\(7,\)")]
+    ("T", "twist", "match"),
+    [
+        ((3, 4), (6,), r"apply_twist pose.*\(3, 4\)"),
+        ((4, 4), (7,), r"\(7,\)"),
+        ((2, 4, 4), (3, 6), r"apply_twist twist.*\(2, 6\), got \(3, 6\)"),
+        ((1, 4, 4), (6,), r"apply_twist twist.*array\[None\]"),
+    ],
 )
 def test_apply_twist_refuses(unchecked_types, T, twist, match):
     with pytest.raises(ValueError, match=match):

@@ -97,6 +97,7 @@ def test_every_iterate_is_recorded():
     assert fit.loss == fit.loss_history[-1, 0]
     np.testing.assert_array_equal(fit.scene.T_world_object, fit.T_world_object_history[-1, 0])
     assert fit.status is sl.Status.STEP_LIMIT and fit.statuses == (sl.Status.STEP_LIMIT,)
+    assert f"{fit.status}" == "STEP_LIMIT"
     assert 0 < fit.seconds_per_step < fit.seconds
 
 
@@ -500,11 +501,27 @@ def test_without_jit_it_is_the_same(starts):
         ({"loss": square_function, "optimizer": sl.LevenbergMarquardt()}, "LevenbergMarquardt needs a Loss"),
         ({"loss": square_function, "stages": [sl.Stage(2, blur=1.0)]}, "blur needs a Loss"),
         ({"starts": at(-1.0)[None, None]}, r"labelled \[1\] are not visible"),
+        ({"optimizer": "adam"}, r"LevenbergMarquardt\(\) or one of optax's, .* got 'adam'"),
+        ({"optimizer": optax.lbfgs()}, "searches along a line"),
     ],
 )
 def test_what_it_refuses(unchecked_types, options, match):
     with pytest.raises(ValueError, match=match):
         descend(**options)
+
+
+def test_it_refuses_to_be_traced():
+    def refined(T_world_object):
+        return sl.refine_poses(sl.Scene(T_world_object, SCENE.camera), SEEN, SHEET).scene.T_world_object
+
+    with pytest.raises(ValueError, match="outside of jit, vmap and grad"):
+        jax.jit(refined)(SCENE.T_world_object)
+
+
+def test_an_optimizer_may_ask_for_the_loss():
+    fit = descend(optimizer=optax.polyak_sgd(max_learning_rate=1.0), steps=4)
+    error = np.abs(depths(fit) - TARGET)  # for a square, Polyak's step halves the error
+    np.testing.assert_allclose(error, error[0] * 0.5 ** np.arange(4), rtol=1e-4)
 
 
 def test_it_refuses_sizes_that_differ_and_a_resume_that_begins_anew(unchecked_types):

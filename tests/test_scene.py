@@ -73,7 +73,8 @@ def test_scene_is_frozen():
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ((np.eye(4), None), r"T_world_object must have shape \(any, 4, 4\), got \(4, 4\)"),
+        ((np.eye(4), None), r"T_world_object must have shape \(any, 4, 4\), got \(4, 4\)\..*array\[None\]"),
+        ((poses(2)[None], None), r"must have shape \(any, 4, 4\), got \(1, 2, 4, 4\)\. For a batch, use jax\.vmap"),
         ((np.zeros((2, 3, 4)), None), r"T_world_object must have shape \(any, 4, 4\), got \(2, 3, 4\)"),
         ((poses(2), [1, 2, 3]), r"instance_index must have shape \(2,\), got \(3,\)"),
         ((poses(2), [0, 1]), r"instance_index must lie in 1\.\.32767 .*got \[0, 1\]"),

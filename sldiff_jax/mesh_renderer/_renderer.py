@@ -89,6 +89,8 @@ class MeshRenderer(eqx.Module):
         Raises:
             ValueError: if an argument is not as described.
         """
+        if isinstance(meshes, Mesh):
+            raise ValueError("MeshRenderer meshes must be a list of sldiff_jax.Mesh, got a single one: pass [mesh].")
         meshes = list(meshes)
         wrong = [type(mesh).__name__ for mesh in meshes if not isinstance(mesh, Mesh)]
         if wrong:

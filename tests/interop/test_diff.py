@@ -176,6 +176,10 @@ def test_mistakes_are_named(recorded, unchecked_types):
         diff.apply_pose_delta(torch.eye(4, dtype=torch.int64), torch.zeros(6, dtype=torch.int64))
     with pytest.raises(ValueError, match="delta"):
         diff.apply_pose_delta(torch.eye(4), torch.zeros(5))
+    with pytest.raises(ValueError, match=r"got a sldiff_jax\.Scene"):
+        diff.compute_image_space_gradients(scene_from_stillleben(scene), result)
+    with pytest.raises(ValueError, match=r"For stillleben's, use interop\.diff"):
+        sl.compute_image_space_gradients(scene, result)
     scene.viewport = (80, 60)
     with pytest.raises(ValueError, match="80"):
         diff.compute_image_space_gradients(scene, result)

@@ -164,3 +164,9 @@ def test_gpu(gpu, stage):
     assert images.rgb.is_cuda
     images.rgb.square().sum().backward()
     assert not poses.grad.is_cuda and poses.grad.abs().max() > 0
+
+
+def test_a_scene_refuses_poses_that_torch_would_differentiate(stage, unchecked_types):
+    _, scene, poses = stage
+    with pytest.raises(ValueError, match=r"requires gradients, which end here\. interop\.torch_render"):
+        sl.Scene(poses.requires_grad_(), scene.camera)

@@ -237,6 +237,12 @@ def test_supersampled_colour_is_the_mean_of_a_larger_image(samples):
         np.testing.assert_array_equal(getattr(result, name), getattr(plain, name))
 
 
+@pytest.mark.usefixtures("unchecked_types")
+def test_a_single_mesh_is_not_a_list():
+    with pytest.raises(ValueError, match=r"got a single one: pass \[mesh\]"):
+        MeshRenderer(box_mesh())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
