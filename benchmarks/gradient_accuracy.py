@@ -2,7 +2,7 @@
 
 Random scenes of three textured objects that hide each other in part, seen at 160 x 120; losses compare with a rendering
 of slightly different poses, once blurred and squared (smooth), once pixel by pixel and absolute (sharp). Prints a
-table; the rows "reference" put the estimator of stillleben.diff, `backpropagate_gradient_to_poses`, to the same test.
+table; the rows "stillleben's estimator" put `backpropagate_gradient_to_poses` to the same test.
 
     python benchmarks/gradient_accuracy.py [--scenes 20]
 
@@ -99,7 +99,7 @@ def measure(scenes: int, seed: int) -> dict[tuple[str, str], list[tuple[np.ndarr
                 check = sl.check_grad(scene, renderer, loss)
                 results = {modality: check.analytic}
                 if modality == "rgb":
-                    results["rgb, reference"] = reference_gradient(scene, renderer, loss)
+                    results["rgb, stillleben's estimator"] = reference_gradient(scene, renderer, loss)
                 for name, gradient in results.items():
                     for k in np.flatnonzero(visible):
                         pair = (gradient[k] * check.step[k], check.numeric[k] * check.step[k])
