@@ -11,7 +11,8 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --no-compile $(CONSTRAINTS:%=
 INSTALL = $(PIP_INSTALL) $(CONSTRAINTS:%=--build-constraint %)
 
 # The kernel named python3 that is installed beside this pytest, not one of the user's.
-RUN_NOTEBOOKS = JUPYTER_PREFER_ENV_PATH=1 $(BIN)/python -m pytest --nbmake --nbmake-kernel=python3 --nbmake-timeout=600
+RUN_NOTEBOOKS = JUPYTER_PREFER_ENV_PATH=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --nbmake \
+    --nbmake-kernel=python3 --nbmake-timeout=600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
