@@ -56,8 +56,8 @@ def main() -> None:
         [before[window], colored[window], after[window]],
         [
             "start: 10° and 4 mm off",
-            "loss gradient, rotation about z",
-            f"result: {degrees:.3f}° and {millimetres:.3f} mm",
+            "gradient by a turn about z: red +, blue −",
+            f"result: {degrees:.3f}° and {millimetres:.3f} mm off",
         ],
     )
     figure.savefig(OUTPUT, dpi=figure.dpi)
