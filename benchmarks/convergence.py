@@ -229,6 +229,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--starts", type=int, help="per object and level; default: 100")
     parser.add_argument("--output", type=pathlib.Path, help="also write the tables to this file")
     options = parser.parse_args(arguments)
+    if not any(_methods_for(level, options.methods) for level in options.levels):
+        parser.error(f"{RECOMMENDED_MANY!r} is for starts from {FAR} degrees on, got {options.levels} alone")
     starts = options.starts or (STARTS_PER_VIEW if options.quick else 100)
     first_load, began = load(), time.perf_counter()
     meshes = {name: mesh for name, mesh in objects().items() if name in options.objects}

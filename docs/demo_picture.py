@@ -56,7 +56,7 @@ def main() -> None:
         [before[window], colored[window], after[window]],
         [
             "start: 10° and 4 mm off",
-            "gradient by a turn about z: red +, blue −",
+            "gradient by a turn about z: red +, blue \u2212",
             f"result: {degrees:.3f}° and {millimetres:.3f} mm off",
         ],
     )

@@ -35,7 +35,7 @@ def scene_from_stillleben(scene: Any) -> sl.Scene:
         changes of the one do not show in the other.
 
     Raises:
-        ValueError: if it is not of stillleben, the image width is odd (it then shears its label images), or an
+        ValueError: if it is a `sldiff_jax.Scene`, the image width is odd (it then shears its label images), or an
             instance index is repeated or outside 1..32767 (its label images are int16).
     """
     if isinstance(scene, sl.Scene):

@@ -67,7 +67,9 @@ class Camera(eqx.Module):
             fy: focal length along y, scalar float, pixels.
             cx: principal point, scalar float, pixels from the *left edge* of the image. A calibration that puts pixel
                 centres at whole numbers (OpenCV) gives ``cx`` half a pixel less: add 0.5 to it.
-            cy: the same from the top edge.
+            cy: the same from the top edge. In a whole photo, the principal point lies near the middle; intrinsics of a
+                smaller resolution, which put it elsewhere, look like those of a window and are taken as such. Bring
+                them to this size with `resized`.
             width: image width, pixels.
             height: image height, pixels.
             near: depth of the near plane, metres. Nothing nearer is drawn.

@@ -63,6 +63,7 @@ class Progress(NamedTuple):
         loss: (K,) float, the loss of these poses.
         losses: (S, K) float, so far.
         iterates: (S, K, N, 4, 4) float, so far.
+        seen: (S, K) bool, whether all objects show in them.
     """
 
     step: Int[Array, ""]
@@ -73,6 +74,7 @@ class Progress(NamedTuple):
     loss: Float[Array, " starts"]
     losses: Float[Array, "steps starts"]
     iterates: Float[Array, "steps starts objects 4 4"]
+    seen: Bool[Array, "steps starts"]
 
     def active(self, tolerance: float) -> Bool[Array, ""]:
         """Whether any start can still improve."""
@@ -99,6 +101,7 @@ def begin(method: Method, T_world_object: Float[Array, "starts objects 4 4"], st
         loss=jnp.zeros(starts, dtype),
         losses=jnp.zeros((steps, starts), dtype),
         iterates=jnp.zeros((steps, *T_world_object.shape), dtype),
+        seen=jnp.zeros((steps, starts), bool),
     )
 
 
@@ -108,7 +111,9 @@ def extended(progress: Progress, steps: int) -> Progress:
     def longer(history: Array) -> Array:
         return jnp.concatenate([history[: progress.step], jnp.zeros_like(history, shape=(steps, *history.shape[1:]))])
 
-    return progress._replace(losses=longer(progress.losses), iterates=longer(progress.iterates))
+    return progress._replace(
+        losses=longer(progress.losses), iterates=longer(progress.iterates), seen=longer(progress.seen)
+    )
 
 
 def advance(problem: Problem, method: Method, progress: Progress, until: int | Int[Array, ""]) -> Progress:
@@ -131,7 +136,7 @@ def respond(problem: Problem, method: Method, progress: Progress, results: Rende
     """One step, given what the renderer made of the poses: K results, stacked."""
     T = progress.T_world_object
     step = batched(lambda T, memory, result: _step(problem, method, T, memory, result), len(T))
-    losses, T_next, memory, origin = step(T, progress.memory, results)
+    losses, seen, T_next, memory, origin = step(T, progress.memory, results)
     return Progress(
         step=progress.step + 1,
         T_world_object=T_next,
@@ -139,16 +144,17 @@ def respond(problem: Problem, method: Method, progress: Progress, results: Rende
         **origin,
         losses=progress.losses.at[progress.step].set(losses),
         iterates=progress.iterates.at[progress.step].set(T),
+        seen=progress.seen.at[progress.step].set(seen),
     )
 
 
 def _step(
     problem: Problem, method: Method, T: Transforms, memory: Any, result: RenderResult
-) -> tuple[Float[Array, ""], Transforms, Any, dict[str, Array]]:
-    """Loss, next poses, memory, and the step's length, with visibility and loss where it begins."""
+) -> tuple[Float[Array, ""], Bool[Array, ""], Transforms, Any, dict[str, Array]]:
+    """Loss, visibility, next poses, memory, and the step's length, with visibility and loss where it begins."""
     scene, unit = with_poses(problem.scene, T), problem.unit
     moved = jax.vmap(problem.retraction)
-    visible = jnp.all(visible_objects(scene, result))
+    visible = seen = jnp.all(visible_objects(scene, result))
     if isinstance(method, GaussNewton | LevenbergMarquardt):
         equations = normal_equations(problem.loss, scene, result, problem.observation, unit)  # pyright: ignore
         loss = kept_loss = equations.loss
@@ -158,6 +164,7 @@ def _step(
             update = solve(memory.equations, memory.damping, method.max_step)
         else:
             update = solve(equations, 0.0, method.max_step)
+        length = _longest(update)
     else:
 
         def loss_after(delta: PoseDeltas) -> Float[Array, ""]:
@@ -179,9 +186,15 @@ def _step(
                 "LevenbergMarquardt(), or an optimizer that works from gradients, such as optax.adam(0.02)."
             ) from error
         update = jnp.asarray(update)
-    length = jnp.max(jnp.linalg.norm(update, axis=-1))
+        # optax.MultiSteps rests while it gathers gradients: it has not converged.
+        rests = jnp.all(update == 0) & jnp.any(gradient != 0)
+        length = jnp.where(rests, jnp.inf, _longest(update))
     origin = {"length": length, "visible": visible, "loss": kept_loss.astype(T.dtype)}
-    return loss.astype(T.dtype), moved(T, update * unit), memory, origin
+    return loss.astype(T.dtype), seen, moved(T, update * unit), memory, origin
+
+
+def _longest(update: PoseDeltas) -> Float[Array, ""]:
+    return jnp.max(jnp.linalg.norm(update, axis=-1))
 
 
 def batched(function: Callable, starts: int) -> Callable:

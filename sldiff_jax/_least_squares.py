@@ -126,8 +126,11 @@ def first_trust(method: LevenbergMarquardt, T_world_object: Transforms) -> Trust
 
 
 def judge(method: LevenbergMarquardt, trust: Trust, evaluated: Trust) -> Trust:
-    """Keeps the poses just evaluated if they lower the loss, else returns to those before, with more damping."""
-    better = evaluated.equations.loss < trust.equations.loss
+    """Keeps the poses just evaluated if they lower the loss, else returns to those before, with more damping.
+
+    A step that hides an object is taken back in any case.
+    """
+    better = (evaluated.equations.loss < trust.equations.loss) & (evaluated.visible | ~trust.visible)
     damping = trust.damping * jnp.where(better, method.decrease, method.increase)
     kept = jax.tree.map(lambda new, old: jnp.where(better, new, old), evaluated, trust)
     return eqx.tree_at(lambda t: t.damping, kept, jnp.maximum(damping, 1e-7))

@@ -34,6 +34,18 @@ def draw(
     renderer: Renderer, jit: bool, scene: Scene, T_world_object: Float[Array, "starts objects 4 4"]
 ) -> RenderResult:
     """The buffers of every start, stacked."""
+    try:
+        return _drawn(renderer, jit, scene, T_world_object)
+    except jax.errors.JAXTypeError as error:
+        raise ValueError(
+            "This renderer looks at values that are not there while JAX traces it. Leave it out of what is compiled: "
+            "refine_poses(..., jit=False)."
+        ) from error
+
+
+def _drawn(
+    renderer: Renderer, jit: bool, scene: Scene, T_world_object: Float[Array, "starts objects 4 4"]
+) -> RenderResult:
     if not jit:
         return _stack(_draw_one_by_one(renderer, scene, T_world_object))
     drawn = (

@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from ._image_input import as_weight
 from ._observation import Observation
 from ._render import Rendering
+from ._transforms import is_concrete
 
 Kernel = Callable[[Float[Array, "..."]], Float[Array, "..."]]
 """The cost of a residual as a function of its square, elementwise: increasing, and concave if it is robust."""
@@ -90,7 +93,7 @@ class Loss(eqx.Module):
         """The loss times a scalar that is not negative."""
         if isinstance(factor, Loss):
             return NotImplemented
-        if isinstance(factor, int | float) and not factor >= 0:
+        if is_concrete(factor) and not np.all(np.asarray(factor) >= 0):
             raise ValueError(f"The factor of a loss must not be negative, got {factor}: losses are minimised.")
         return _Scaled(self, factor if isinstance(factor, int | float) else jnp.asarray(factor))
 
@@ -142,9 +145,12 @@ class ResidualLoss(Loss):
 
     def using(self, **options: Any) -> ResidualLoss:
         """The same loss with other values of its function's keyword arguments; a ValueError if it has no such."""
-        known = list(inspect.signature(self.function).parameters)[2:]
-        if unknown := sorted(set(options) - set(known)):
-            raise ValueError(f"{self.function.__name__} has the options {known}, got {unknown}.")
+        parameters = list(inspect.signature(self.function).parameters.values())[2:]
+        known = [parameter.name for parameter in parameters]
+        takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+        if not takes_all and (unknown := sorted(set(options) - set(known))):
+            name = getattr(self.function, "__name__", "This loss")
+            raise ValueError(f"{name} has the options {known}, got {unknown}.")
         return ResidualLoss(self.function, self.options | options)
 
     def __call__(self, rendering: Rendering, observation: Observation, **options: Any) -> Float[Array, ""]:
@@ -174,7 +180,7 @@ def residual_loss(function: Callable[..., Residuals | tuple[Residuals, ...]]) ->
     """
     loss = ResidualLoss(function, {})
     for name in ("__doc__", "__name__", "__qualname__", "__module__"):
-        object.__setattr__(loss, name, getattr(function, name))
+        object.__setattr__(loss, name, getattr(function, name, None))
     return loss
 
 
@@ -186,9 +192,13 @@ def weighted(loss: Loss, weight: Float[ArrayLike, "height width"]) -> Loss:
         weight: (H, W) float, not negative.
 
     Returns:
-        The loss. Inside a `pyramid` or `blurred` the weights would have the wrong size: put it around them.
+        The loss. Inside a `pyramid` or `blurred` the weights would have the wrong size: put it around them. Stages of
+        `refine_poses` at another scale need the observation's weight instead.
+
+    Raises:
+        ValueError: if the weights are negative, not finite or all zero.
     """
-    return _Weighted(loss, jnp.asarray(weight))
+    return _Weighted(loss, as_weight(weight))
 
 
 class _Weighted(Loss):
@@ -205,7 +215,8 @@ class _Weighted(Loss):
         if self.weight.shape != rendering.mask.shape:
             raise ValueError(
                 f"The weights of this loss have shape {self.weight.shape}, the rendering {rendering.mask.shape}. Put "
-                "weighted(...) around pyramid(...) and blurred(...), or give the observation a weight."
+                "weighted(...) around pyramid(...) and blurred(...), or give the observation a weight, which stages at "
+                "another scale resize."
             )
         weight = self.weight if observation.weight is None else self.weight * observation.weight
         return eqx.tree_at(lambda o: o.weight, observation, weight, is_leaf=lambda leaf: leaf is None)

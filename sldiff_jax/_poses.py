@@ -33,8 +33,7 @@ def apply_pose_delta(
     Raises:
         ValueError: if the shapes are neither (4, 4) with (6,) nor (B, 4, 4) with (B, 6).
     """
-    pose, delta = jnp.asarray(pose), jnp.asarray(delta)
-    if pose.ndim == 3:
+    if len(jnp.shape(pose)) == 3:
         pose = as_floating(pose, "apply_pose_delta pose", (None, 4, 4))
         delta = as_floating(delta, "apply_pose_delta delta", (pose.shape[0], 6))
         return jax.vmap(lambda T, d: _apply_one(T, d, orthonormalize))(pose, delta)
@@ -148,12 +147,12 @@ def apply_twist(
     Raises:
         ValueError: if the shapes are neither (4, 4) with (6,) nor (B, 4, 4) with (B, 6).
     """
-    pose = jnp.asarray(pose)
-    if pose.ndim == 3:
+    if len(jnp.shape(pose)) == 3:
         pose = as_floating(pose, "apply_twist pose", (None, 4, 4))
         twist = as_floating(twist, "apply_twist twist", (pose.shape[0], 6))
         return compose(pose, jax.vmap(se3_exp)(twist))
-    return compose(as_floating(pose, "apply_twist pose", (4, 4)), se3_exp(twist))
+    pose = as_floating(pose, "apply_twist pose", (4, 4))
+    return compose(pose, se3_exp(as_floating(twist, "apply_twist twist", (6,))))
 
 
 @jax.default_matmul_precision("highest")

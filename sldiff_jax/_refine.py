@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,15 +36,21 @@ from ._typing import PoseDeltas
 Callback = Callable[[int, float, Scene], bool | None]
 SPREAD_ROTATION = math.radians(20)
 SPREAD_TRANSLATION = 0.1
+FAR_OFF = 100
+"""Ratio of depths from which on they must be of different units."""
 
 
 class Record(NamedTuple):
-    """One stage: its number, the starts that took part, their losses (S, K) and iterates (S, K, N, 4, 4)."""
+    """One stage: its number, the starts that took part, their losses (S, K) and iterates (S, K, N, 4, 4).
+
+    `ranks` (S, K) are the losses by which iterates are compared.
+    """
 
     stage: int
     starts: tuple[int, ...]
     losses: np.ndarray
     iterates: np.ndarray
+    ranks: np.ndarray
 
 
 class State(NamedTuple):
@@ -55,6 +62,7 @@ class State(NamedTuple):
         starts: those that take part in it.
         T_world_object: (K, N, 4, 4) float, the poses with which it begins.
         unit: (N, 6) float, radians and metres.
+        remaining: the stages after the present one.
         stage: the present stage; None before the first.
         progress: its loop; None before it has begun.
     """
@@ -64,6 +72,7 @@ class State(NamedTuple):
     starts: tuple[int, ...]
     T_world_object: Float[Array, "starts objects 4 4"]
     unit: PoseDeltas
+    remaining: tuple[Stage, ...] = ()
     stage: Stage | None = None
     progress: Progress | None = None
 
@@ -101,7 +110,8 @@ def refine_poses(
         renderer: any `Renderer`. All starts are rendered at once, by `jax.vmap`, if there are several.
         loss: scalar function of rendering and observation. Least squares and blurred stages need a `Loss`. What is
             compiled serves the next call too if the loss is a `Loss`, the renderer an `equinox.Module` and the
-            optimiser the same object as before; plain functions are compiled again in every call.
+            optimiser equal to the one before (those of optax equal themselves alone); plain functions are compiled
+            again in every call.
         optimizer: an optax optimiser for the (N, 6) deltas in units, `GaussNewton()` or `LevenbergMarquardt()`.
             Default: Adam, in each stage with a cosine schedule from 0.02 to 0.001, halved from stage to stage. Deltas
             begin at zero in every step, so that an optimiser that compares parameters or searches along a line
@@ -120,9 +130,10 @@ def refine_poses(
         tolerance: a start has converged when its step, in units, is shorter. When all have, the stage ends.
         callback: called after every step with the step's number, the best loss of the stage so far, and the scene of
             that start as it is now. Returning True stops.
-        resume: an earlier refinement of this scene and observation, to be continued for `steps` more steps of its last
-            stage. With the same loss, optimiser and renderer, this is as if it had not stopped; but the default
-            optimiser's schedule depends on `steps`. Starts and units stay those of the earlier refinement.
+        resume: an earlier refinement of this scene and observation, to be continued for `steps` more steps of the stage
+            in which it ended, and with the stages that it had not reached. With the same loss, optimiser and renderer,
+            this is as if it had not stopped; but the default optimiser's schedule depends on `steps`. Starts and units
+            stay those of the earlier refinement.
         jit: compile the loop. Turn it off for renderers that cannot be traced: they are called from a Python loop, and
             all else is compiled. The results are the same.
 
@@ -134,7 +145,8 @@ def refine_poses(
             start, or this is called under `jit`, `vmap` or `grad`.
     """
     began = time.perf_counter()
-    if not is_concrete(*jax.tree.leaves((scene, observation))):
+    inputs = jax.tree.leaves((scene, observation, renderer, loss, starts, translation_unit))
+    if not is_concrete(*filter(eqx.is_array, inputs)):
         raise ValueError(
             "refine_poses compiles its own loop and looks at its numbers: call it outside of jit, vmap and grad. "
             "Within them, differentiate render."
@@ -142,6 +154,14 @@ def refine_poses(
     plan = (Stage(steps),) if stages is None else tuple(stages)
     if not plan:
         raise ValueError("stages must hold at least one Stage, got none.")
+    for stage in plan:
+        _check_stage(stage, loss if stage.loss is None else stage.loss, stage.optimizer or optimizer)
+    size = (scene.camera.height, scene.camera.width)
+    if observation.size != size:
+        raise ValueError(
+            f"The observation is (height, width) = {observation.size}, the camera's image {size}. Resize the "
+            "observation, or use camera.resized(width, height)."
+        )
     if resume is None:
         T, unit = _begin(
             scene, observation, functools.partial(draw, renderer, jit), hypotheses, spread, key, starts,
@@ -155,9 +175,7 @@ def refine_poses(
 
     def run_stage(state: State, stage: Stage) -> tuple[State, bool, Timing]:
         method = stage.optimizer or optimizer or _default_optimizer(0.02 / 2**state.number, stage.steps)
-        _check_method(method)
         stage_loss = loss if stage.loss is None else stage.loss
-        _check_loss(stage_loss, method, stage)
         stage_scene, stage_observation = _at_scale(scene, observation, stage.scale)
         problem = Problem(
             scene=stage_scene,
@@ -173,11 +191,11 @@ def refine_poses(
         progress, stopped, timing = run(make_loop(problem, method, jit), progress, tolerance, report)
         return state._replace(stage=stage, progress=progress), stopped, timing
 
-    state, stopped, timing = run_stage(state, plan[0])
-    for stage in plan[1:]:
+    state, stopped, timing = run_stage(state._replace(remaining=plan[1:]), plan[0])
+    for number, stage in enumerate(plan[1:], start=2):
         if stopped:
             break
-        state, stopped, timing = run_stage(_after(state), stage)
+        state, stopped, timing = run_stage(_after(state)._replace(remaining=plan[number:]), stage)
     return _refinement(
         scene,
         state,
@@ -192,15 +210,20 @@ def _record(state: State) -> Record:
     assert state.progress is not None
     count = int(state.progress.step)
     losses, iterates = (np.asarray(history[:count]) for history in (state.progress.losses, state.progress.iterates))
-    return Record(state.number, state.starts, losses, iterates)
+    return Record(state.number, state.starts, losses, iterates, _ranks(state.progress, count))
+
+
+def _ranks(progress: Progress, count: int) -> np.ndarray:
+    """(count, K): losses, infinite where they are not a number or an object does not show."""
+    losses, seen = np.asarray(progress.losses[:count]), np.asarray(progress.seen[:count])
+    return np.where(seen, np.nan_to_num(losses, nan=np.inf), np.inf)
 
 
 def _after(state: State) -> State:
     """Finishes a stage: the starts with the lowest losses go on, each from its best poses."""
     record = _record(state)
-    losses = _comparable(record.losses)
-    best_step = np.argmin(losses, axis=0)
-    order = np.argsort(losses.min(axis=0), kind="stable")
+    best_step = np.argmin(record.ranks, axis=0)
+    order = np.argsort(record.ranks.min(axis=0), kind="stable")
     kept = np.sort(order[: None if state.stage is None else state.stage.keep])
     return State(
         records=(*state.records, record),
@@ -212,25 +235,21 @@ def _after(state: State) -> State:
 
 
 def _resumed(state: State, steps: int) -> tuple[State, tuple[Stage, ...]]:
-    """The same stage with room for more steps."""
+    """The same stage with room for more steps, and those that were to follow it."""
     assert state.stage is not None
     assert state.progress is not None
     stage = dataclasses.replace(state.stage, steps=steps)
-    return state._replace(progress=extended(state.progress, steps)), (stage,)
+    return state._replace(progress=extended(state.progress, steps)), (stage, *state.remaining)
 
 
-def _check_method(method: Method) -> None:
-    if isinstance(method, GaussNewton | LevenbergMarquardt):
-        return
-    if not (hasattr(method, "init") and hasattr(method, "update")):
+def _check_stage(stage: Stage, loss: LossFunction, method: Method | None) -> None:
+    """Whether the parts fit together; no method stands for the default."""
+    least_squares = isinstance(method, GaussNewton | LevenbergMarquardt)
+    if not (method is None or least_squares or (hasattr(method, "init") and hasattr(method, "update"))):
         raise ValueError(
             "The optimizer must be GaussNewton(), LevenbergMarquardt() or one of optax's, such as optax.adam(0.02), "
             f"got {method!r}."
         )
-
-
-def _check_loss(loss: LossFunction, method: Method, stage: Stage) -> None:
-    least_squares = isinstance(method, GaussNewton | LevenbergMarquardt)
     if (least_squares or stage.blur) and not isinstance(loss, Loss):
         what = type(method).__name__ if least_squares else "A stage with blur"
         raise ValueError(
@@ -251,12 +270,6 @@ def _begin(
     translation_unit: ArrayLike | None,
 ) -> tuple[Float[Array, "starts objects 4 4"], PoseDeltas]:
     """The start poses and the (N, 6) units of their motion."""
-    size = (scene.camera.height, scene.camera.width)
-    if observation.size != size:
-        raise ValueError(
-            f"The observation is (height, width) = {observation.size}, the camera's image {size}. Resize the "
-            "observation, or use camera.resized(width, height)."
-        )
     own = scene.T_world_object[None]
     if not (isinstance(hypotheses, int) and hypotheses > 0):
         raise ValueError(f"hypotheses must be a positive integer, got {hypotheses!r}.")
@@ -274,6 +287,7 @@ def _begin(
         T = random_starts(key, scene, hypotheses, rotation=spread[0], translation=spread[1] * jnp.asarray(diameters))
     results = draw(scene, T)
     _check_visible(scene, results)
+    _check_comparable(observation, results)
     diameters = _visible_diameters(scene, results) if translation_unit is None else translation_unit
     metres = jnp.broadcast_to(jnp.asarray(diameters, T.dtype), T.shape[1])
     if not (rotation_unit > 0 and bool(jnp.all(metres > 0))):
@@ -305,6 +319,26 @@ def _check_visible(scene: Scene, results: RenderResult) -> None:
         )
 
 
+def _check_comparable(observation: Observation, results: RenderResult) -> None:
+    """Whether some pixels count, and depth is in the unit of the rendering."""
+    mask, weight = observation.mask, observation.weight
+    if mask is not None and weight is not None and not np.any(np.asarray(mask * weight)):
+        raise ValueError("The observation's weight is zero wherever its mask is not: no pixel counts.")
+    if observation.depth is None:
+        return
+    measured = np.asarray(observation.depth)
+    measured = measured[measured > 0]
+    if not measured.size:
+        raise ValueError("The observation's depth is zero everywhere: nothing was measured. Leave it out.")
+    rendered = np.asarray(results.coord_depth)[..., 3][np.asarray(results.instance_index) > 0]
+    ratio = float(np.median(measured) / np.median(rendered))
+    if not 1 / FAR_OFF < ratio < FAR_OFF:
+        raise ValueError(
+            f"The observed depth is {ratio:.3g} times that of the rendering, in the median. It must be in metres, as "
+            "mesh and poses: Observation.load(..., depth_scale=1e-3) reads millimetres."
+        )
+
+
 def _at_scale(scene: Scene, observation: Observation, scale: float) -> tuple[Scene, Observation]:
     if scale == 1:
         return scene, observation
@@ -321,15 +355,10 @@ def _default_optimizer(rate: float, steps: int) -> optax.GradientTransformation:
 def _report(callback: Callback, scene: Scene, records: tuple[Record, ...], progress: Progress) -> bool:
     """Calls the callback."""
     last = int(progress.step) - 1
-    losses = _comparable(np.asarray(progress.losses[: last + 1]))
-    start = int(np.argmin(losses.min(axis=0)))
+    ranks = _ranks(progress, last + 1)
+    start = int(np.argmin(ranks.min(axis=0)))
     step = sum(len(record.losses) for record in records) + last
-    return bool(callback(step, float(losses.min()), with_poses(scene, progress.iterates[last, start])))
-
-
-def _comparable(losses: np.ndarray) -> np.ndarray:
-    """What is not a number is worse than everything."""
-    return np.nan_to_num(losses, nan=np.inf)
+    return bool(callback(step, float(ranks.min()), with_poses(scene, progress.iterates[last, start])))
 
 
 def _statuses(state: State, tolerance: float, stopped: bool) -> dict[int, Status]:
@@ -355,15 +384,15 @@ def _refinement(
 ) -> Refinement:
     last = _record(state)
     records = (*state.records, last)
-    step, column = np.unravel_index(np.argmin(_comparable(last.losses)), last.losses.shape)
+    step, column = np.unravel_index(np.argmin(last.ranks), last.ranks.shape)
     best_start = last.starts[column]
     count = max(records[0].starts) + 1
     losses = np.empty(count, last.losses.dtype)
     T_world_object = np.empty((count, *last.iterates.shape[2:]), last.iterates.dtype)
     for record in records:
-        comparable, starts = _comparable(record.losses), list(record.starts)
-        losses[starts] = comparable.min(axis=0)
-        T_world_object[starts] = record.iterates[comparable.argmin(axis=0), np.arange(len(starts))]
+        starts = list(record.starts)
+        losses[starts] = record.ranks.min(axis=0)
+        T_world_object[starts] = record.iterates[record.ranks.argmin(axis=0), np.arange(len(starts))]
 
     def history(parts: list[np.ndarray]) -> np.ndarray:
         """Over all stages, NaN where a start had been pruned."""

@@ -68,26 +68,32 @@ class Status(enum.IntEnum):
         """The name, not the number that an `IntEnum` shows."""
         return self.name
 
+    def __format__(self, spec: str) -> str:
+        return format(self.name, spec)
+
 
 class Refinement(eqx.Module):
     """The outcome of `refine_poses`: K starts, N objects, S evaluated steps of all stages together.
 
     Attributes:
-        scene: the scene with the best poses over all steps and starts of the last stage.
+        scene: the scene with the best poses over all steps and starts of the last stage; poses at which an object does
+            not show count only if there are no others.
         loss: the loss of those poses.
         status: how the start ended from which they were found.
         best_step: the step at which they were found, counted over all stages.
         best_start: the start from which they were found.
         statuses: how each start ended, K of them.
         losses: (K,) float, the lowest loss of each start in the last stage that it took part in. That of a pruned start
-            is of other images than those of the starts that went on.
+            is of other images than those of the starts that went on. Infinite if it never was
+            finite with all objects in view.
         T_world_object: (K, N, 4, 4) float, the poses there, metres: every start's own outcome.
         loss_history: (S, K) float, the loss of every iterate; NaN after a start was pruned. Losses of different stages
             are of different images.
         T_world_object_history: (S, K, N, 4, 4) float, every iterate, metres; NaN after a start was pruned.
         stage_history: (S,) int, the stage of every step.
         seconds: wall-clock time in seconds, compilation included.
-        seconds_per_step: wall-clock time of a step of the last stage, for all starts together, without compilation.
+        seconds_per_step: wall-clock time of a step of the last stage, for all starts together, the callback included;
+            without compilation, if there was more than one step.
         state: what `refine_poses` needs to go on from here.
     """
 

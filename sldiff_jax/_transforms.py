@@ -24,10 +24,12 @@ def as_floating(value: ArrayLike, name: str, shape: tuple[int | None, ...]) -> F
     array = jnp.asarray(array, dtype=floating)  # a stated dtype also drops JAX's weak type
     expected = ", ".join("any" if side is None else str(side) for side in shape)
     if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape)):
-        remedies = {1: " For a batch, use jax.vmap.", -1: " Give a single one a leading axis: array[None]."}
-        raise ValueError(
-            f"{name} must have shape ({expected}), got {array.shape}.{remedies.get(array.ndim - len(shape), '')}"
-        )
+        remedy = ""
+        if array.ndim == len(shape) + 1:
+            remedy = " For a batch, use jax.vmap."
+        elif len(shape) > 1 and shape[0] != shape[1] and array.shape == shape[1:]:
+            remedy = " Give a single one a leading axis: array[None]."
+        raise ValueError(f"{name} must have shape ({expected}), got {array.shape}.{remedy}")
     return array
 
 

@@ -153,3 +153,12 @@ def test_the_damping_follows_success():
         np.testing.assert_array_equal(worse.T_world_object, poses[1])
         np.testing.assert_array_equal(worse.equations.gradient, better.equations.gradient)
         np.testing.assert_array_equal(worse.equations.loss, better.equations.loss)
+
+
+def test_a_step_that_hides_an_object_is_taken_back_though_it_lowers_the_loss():
+    method = sl.LevenbergMarquardt()
+    here, there = jnp.zeros((2, 4, 4)), jnp.ones((2, 4, 4))
+    for before, after, moved in ((True, True, True), (True, False, False), (False, False, True), (False, True, True)):
+        trust = Trust(here, jnp.asarray(before), random_equations(loss=2.0), jnp.asarray(0.1))
+        kept = judge(method, trust, Trust(there, jnp.asarray(after), random_equations(loss=1.0), trust.damping))
+        np.testing.assert_array_equal(kept.T_world_object, there if moved else here)

@@ -1,5 +1,7 @@
 """Losses as things: sums, multiples, options, weights per pixel, and the residuals that least squares looks at."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,7 +64,7 @@ def test_sums_of_lists_and_quotients(rendering, observation):
         both / -2
 
 
-@pytest.mark.parametrize("factor", [-1, -0.5, float("nan")])
+@pytest.mark.parametrize("factor", [-1, -0.5, float("nan"), np.float32(-1), jnp.asarray(-1.0)])
 def test_a_negative_factor_is_refused(factor):
     with pytest.raises(ValueError, match="must not be negative"):
         factor * sl.zncc_loss
@@ -101,6 +103,17 @@ def test_options_at_the_call_and_for_good(rendering, observation):
     ):
         with pytest.raises(ValueError, match=r"depth_loss has the options \['scale', 'limit'\], got \['width'\]"):
             attempt()
+
+
+def test_a_loss_of_a_function_without_a_name_or_with_any_options(rendering, observation):
+    def scaled(rendering, observation, **options):
+        return sl.Residuals(options.get("gain", 1.0) * rendering.rgb)
+
+    whole = sl.residual_loss(scaled)
+    double = whole.using(gain=2.0)(rendering, observation)
+    np.testing.assert_allclose(double, 4 * whole(rendering, observation), rtol=1e-6)
+    partial = sl.residual_loss(functools.partial(scaled, gain=2.0))
+    np.testing.assert_allclose(partial(rendering, observation), double, rtol=1e-6)
 
 
 def test_only_renderings_and_observations_are_compared(rendering, observation, unchecked_types):
@@ -253,3 +266,12 @@ def test_weights_and_offsets_are_not_differentiated():
     by_values, by_weights, by_offset = jax.grad(cost, (0, 1, 2))(jnp.asarray(VALUES), jnp.asarray(WEIGHTS), 1.0)
     np.testing.assert_allclose(by_values, 2 * WEIGHTS * VALUES, rtol=1e-6)
     assert not np.any(by_weights) and not np.any(by_offset)
+
+
+@pytest.mark.parametrize(
+    ("weight", "match"),
+    [(-np.ones((9, 12)), "not negative"), (np.full((9, 12), np.nan), "finite"), (np.zeros((9, 12)), "zero everywhere")],
+)
+def test_weights_of_a_loss_are_those_of_an_observation(weight, match):
+    with pytest.raises(ValueError, match=match):
+        sl.weighted(sl.l2_loss, weight)

@@ -97,7 +97,7 @@ def test_every_iterate_is_recorded():
     assert fit.loss == fit.loss_history[-1, 0]
     np.testing.assert_array_equal(fit.scene.T_world_object, fit.T_world_object_history[-1, 0])
     assert fit.status is sl.Status.STEP_LIMIT and fit.statuses == (sl.Status.STEP_LIMIT,)
-    assert f"{fit.status}" == "STEP_LIMIT"
+    assert f"{fit.status:>12}" == "  STEP_LIMIT" and str(fit.status) == "STEP_LIMIT"
     assert 0 < fit.seconds_per_step < fit.seconds
 
 
@@ -257,6 +257,23 @@ def test_one_start_may_be_hidden_and_lost():
     fit = descend(starts=jnp.stack([at(-1.0), at(0.8), at(1.1)])[:, None])
     assert fit.statuses == (sl.Status.NOT_VISIBLE, sl.Status.STEP_LIMIT, sl.Status.STEP_LIMIT)
     assert fit.best_start == 1 and fit.status is sl.Status.STEP_LIMIT
+
+
+def dark(rendering, observation):
+    """Brightness: least where nothing is seen."""
+    return jnp.mean(rendering.rgb)
+
+
+def test_poses_that_do_not_show_are_worse_than_all_that_do():
+    starts = jnp.stack([at(-1.0), at(1.4), at(0.9)])[:, None]
+    fit = descend(loss=dark, starts=starts, stages=[sl.Stage(1, keep=1), sl.Stage(1)])
+    assert fit.loss_history[0].argmin() == 0 and fit.best_start == 1
+    assert fit.statuses[0] is sl.Status.PRUNED
+    assert np.isinf(fit.losses[0])
+    np.testing.assert_allclose(fit.scene.T_world_object[0], at(1.4))
+    reports = []
+    descend(loss=dark, starts=starts[:2], steps=1, callback=lambda *report: reports.append(report))
+    assert reports[0][1] == fit.loss_history[0, 1]
 
 
 def first_poses(**options):
@@ -501,6 +518,7 @@ def test_without_jit_it_is_the_same(starts):
         ({"loss": square_function, "optimizer": sl.LevenbergMarquardt()}, "LevenbergMarquardt needs a Loss"),
         ({"loss": square_function, "stages": [sl.Stage(2, blur=1.0)]}, "blur needs a Loss"),
         ({"starts": at(-1.0)[None, None]}, r"labelled \[1\] are not visible"),
+        ({"stages": [sl.Stage(2), sl.Stage(2, optimizer="adam")]}, "got 'adam'"),
         ({"optimizer": "adam"}, r"LevenbergMarquardt\(\) or one of optax's, .* got 'adam'"),
         ({"optimizer": optax.lbfgs()}, "searches along a line"),
     ],
@@ -510,18 +528,62 @@ def test_what_it_refuses(unchecked_types, options, match):
         descend(**options)
 
 
+@pytest.mark.parametrize(
+    ("images", "match"),
+    [
+        ({"depth": np.zeros((HEIGHT, WIDTH), np.float32)}, "depth is zero everywhere"),
+        ({"depth": np.full((HEIGHT, WIDTH), 600.0, np.float32)}, r"depth is \d+ times .* must be in metres"),
+        (
+            {"mask": np.eye(HEIGHT, WIDTH, dtype=bool), "weight": 1.0 - np.eye(HEIGHT, WIDTH, dtype=np.float32)},
+            "no pixel counts",
+        ),
+    ],
+)
+def test_it_refuses_an_observation_with_which_nothing_compares(images, match):
+    whole = {"depth": np.ones((HEIGHT, WIDTH), np.float32)}
+    with pytest.raises(ValueError, match=match):
+        sl.refine_poses(SCENE, sl.Observation(**(whole | images)), SHEET)
+
+
+def test_a_renderer_that_cannot_be_traced_is_told_how():
+    def eager(scene):
+        return SHEET(sl.Scene(np.asarray(scene.T_world_object), scene.camera))
+
+    with pytest.raises(ValueError, match="jit=False"):
+        sl.refine_poses(SCENE, SEEN, eager, loss=square, optimizer=DESCENT, steps=1)
+
+
+def test_resuming_goes_on_to_the_stages_that_were_not_reached():
+    stages = [sl.Stage(3), sl.Stage(2), sl.Stage(2)]
+    whole = descend(stages=stages)
+    first = descend(stages=stages, callback=lambda step, *_: step == 3)
+    assert first.status is sl.Status.STOPPED and len(first.loss_history) == 4
+    rest = descend(resume=first, steps=1)
+    np.testing.assert_array_equal(rest.stage_history, whole.stage_history)
+    np.testing.assert_allclose(rest.T_world_object_history, whole.T_world_object_history, rtol=1e-6)
+    small = sl.Observation(depth=np.ones((3, 3), np.float32))
+    with pytest.raises(ValueError, match="Resize the observation"):
+        sl.refine_poses(SCENE, small, SHEET, resume=first)
+
+
 def test_it_refuses_to_be_traced():
     def refined(T_world_object):
         return sl.refine_poses(sl.Scene(T_world_object, SCENE.camera), SEEN, SHEET).scene.T_world_object
 
-    with pytest.raises(ValueError, match="outside of jit, vmap and grad"):
-        jax.jit(refined)(SCENE.T_world_object)
+    for traced in (refined, lambda T: descend(starts=T[None]).T_world_object):
+        with pytest.raises(ValueError, match="outside of jit, vmap and grad"):
+            jax.jit(traced)(SCENE.T_world_object)
 
 
 def test_an_optimizer_may_ask_for_the_loss():
     fit = descend(optimizer=optax.polyak_sgd(max_learning_rate=1.0), steps=4)
     error = np.abs(depths(fit) - TARGET)  # for a square, Polyak's step halves the error
     np.testing.assert_allclose(error, error[0] * 0.5 ** np.arange(4), rtol=1e-4)
+
+
+def test_an_optimizer_may_rest():
+    fit = descend(optimizer=optax.MultiSteps(DESCENT, 2).gradient_transformation(), steps=5)
+    np.testing.assert_allclose(depths(fit), closed_form(3)[[0, 0, 1, 1, 2]], rtol=1e-5)
 
 
 def test_it_refuses_sizes_that_differ_and_a_resume_that_begins_anew(unchecked_types):

@@ -23,6 +23,13 @@ def new_figure(width: float, height: float, dpi: float = DPI, **options) -> Figu
     return Figure(figsize=(width, height), dpi=dpi, **options)
 
 
+def keep_size(figure: Figure) -> None:
+    """Keeps a figure whole where a notebook crops it to what is drawn, which overlooks the key of arrows."""
+    from matplotlib.patches import Rectangle
+
+    figure.add_artist(Rectangle((0, 0), 1, 1, fill=False, linewidth=0))
+
+
 def make_plain(axes: Axes) -> None:
     """Two spines, small letters, light lines behind the data."""
     axes.spines[["top", "right"]].set_visible(False)

@@ -13,7 +13,7 @@ from jaxtyping import ArrayLike, Float
 
 from .._diverging import symmetric_limit
 from ._colors import AnyPicture, ColorPicture, as_float, as_uint8, luminance, srgb_of_oklab
-from ._figure import TEXT_WIDTH, new_figure
+from ._figure import TEXT_WIDTH, keep_size, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -122,10 +122,7 @@ def _image_figure(height: int, width: int):
     """A figure and axes for an image, with room for a legend at its right."""
     share = 0.8
     figure = new_figure(TEXT_WIDTH, share * TEXT_WIDTH * height / width)
-    from matplotlib.patches import Rectangle
-
-    # Notebooks crop a figure to what is drawn, and overlook the key of the arrows.
-    figure.add_artist(Rectangle((0, 0), 1, 1, fill=False, linewidth=0))
+    keep_size(figure)
     axes = figure.add_axes((0, 0, share, 1))
     axes.set_axis_off()
     return figure, axes
