@@ -83,3 +83,19 @@ def test_near_starts_come_home_and_are_tabulated(tmp_path, capsys):
     assert text in capsys.readouterr().out
     assert f"| can | {LEVELS['1+1']} | Levenberg-Marquardt, 15 steps | 100 % | 100 % | 100 % |" in text
     assert f"| {LEVELS['1+1']} | 100 %" in text
+
+
+def test_many_hypotheses_are_for_far_starts(capsys):
+    """Near starts alone leave them nothing to do; a table leaves their cell empty."""
+    with pytest.raises(SystemExit):
+        main(["--levels", "10+4", "--methods", "coarse to fine, 16 hypotheses"])
+    assert "from 20 degrees on" in capsys.readouterr().err
+    one = np.ones(2)
+    outcomes = [
+        convergence.Outcome(True, "can", level, method, *[factor * one] * 6, steps=1.0, seconds=1.0)
+        for level, method, factor in (("10+4", "a", 0.01), ("20+30", "a", 0.2), ("20+30", "b", 0.05))
+    ]
+    assert convergence.summary(outcomes)[2:] == [
+        f"| {LEVELS['10+4']} | 100 %, 0.01° |  |",
+        f"| {LEVELS['20+30']} | 0 %, 0.2° | 100 %, 0.05° |",
+    ]
