@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import math
 import pathlib
 import time
@@ -30,11 +29,13 @@ import jax
 import numpy as np
 
 import sldiff_jax as sl
-from sldiff_jax import metrics, visualize
-from sldiff_jax.cli._fit import fit
+from sldiff_jax import visualize
+from sldiff_jax.cli._fit import count_steps, fit
 from sldiff_jax.cli._named_losses import parse_loss
 from sldiff_jax.cli._photo_stages import photo_stages
-from sldiff_jax.cli._scores import score
+from sldiff_jax.cli._read import parse_intrinsics, parse_pose, read_json
+from sldiff_jax.cli._scores import pose_distance, score
+from sldiff_jax.cli.refine import MARGIN
 
 COLORS = ("l1", "l2", "huber", "photometric", "zncc", "edge")
 GEOMETRY = ("depth", "silhouette", "dice", "neg_iou")
@@ -46,10 +47,9 @@ LOSSES = (
     *GEOMETRY,
     "zncc+depth+silhouette",
 )
-STEPS = 50
-MARGIN = 0.25
+STEPS = count_steps("lm", None)
 SPREAD_DEGREES, SPREAD_METRES = 20.0, 0.02
-NEAR_DEGREES, NEAR_METRES = 2.0, 3e-3
+NEAR_DEGREES, NEAR_MILLIMETRES = 2.0, 3.0
 EQUAL = 1e-4
 """Metres by which errors must differ to count as different."""
 
@@ -86,18 +86,14 @@ class Outcome(NamedTuple):
 
 def load(folder: pathlib.Path, longer_side: int) -> Photo:
     """Reads the photo, and crops and reduces it to so many pixels."""
-    document = json.loads((folder / "scene.json").read_text())
-    camera, pose = document["camera"], document["initial_pose"]
-    width, height = camera["width"], camera["height"]
-    T_camera_object = np.eye(4, dtype=np.float32)
-    T_camera_object[:3, :3] = np.reshape(pose["rotation_row_major"], (3, 3))
-    T_camera_object[:3, 3] = 1e-3 * np.asarray(pose["translation"])
-    whole = sl.Camera.from_intrinsics(
-        camera["fx"], camera["fy"], camera["cx"] + 0.5, camera["cy"] + 0.5, width=width, height=height
-    )
-    scene = sl.Scene(T_camera_object[None], whole)
-    renderer = sl.MeshRenderer([sl.Mesh.load(folder / "AlphabetSoup.ply", scale=1e-3)], buffers="core")
+    path = folder / "scene.json"
+    document = read_json(path, "scene")
     observation = sl.Observation.load(folder / "rgb.png", folder / "depth.png", folder / "seg.png", depth_scale=1e-3)
+    height, width = observation.size
+    fx, fy, cx, cy, *_ = parse_intrinsics(document, path, (width, height), pixel_center=None)
+    camera = sl.Camera.from_intrinsics(fx, fy, cx, cy, width=width, height=height)
+    scene = sl.Scene(parse_pose(document, path, scale=1e-3)[None].astype(np.float32), camera)
+    renderer = sl.MeshRenderer([sl.Mesh.load(folder / "AlphabetSoup.ply", scale=1e-3)], buffers="core")
     region = (np.asarray(renderer(scene).instance_index) > 0) | (np.asarray(observation.mask) > 0)
     scene, observation = sl.crop_to_object(scene, observation, region, margin=MARGIN)
     height, width = (round(longer_side / max(observation.size) * side) for side in observation.size)
@@ -161,7 +157,7 @@ def table_of_losses(start: Outcome, outcomes: list[Outcome]) -> str:
     least = min(outcome.error for outcome in outcomes)
     for place, o in (("", start), *enumerate(outcomes, 1)):
         equal = " =" if o is not start and o.error <= least + EQUAL else ""
-        degrees, _ = distance(o.scene.T_world_object[0], best.scene.T_world_object[0])
+        degrees, _ = pose_distance(o.scene.T_world_object[0], best.scene.T_world_object[0])
         outline, residual = (f"{1e3 * metres:.2f} mm" for metres in (o.outline_offset, o.depth_residual))
         ended = "" if o is start else o.status.name.lower().replace("_", " ")
         cells = (
@@ -175,11 +171,6 @@ def table_of_losses(start: Outcome, outcomes: list[Outcome]) -> str:
         )
         lines.append(f"| {' | '.join((*cells, ended))} |")
     return "\n".join(lines)
-
-
-def distance(T_a, T_b) -> tuple[float, float]:
-    """Degrees and metres."""
-    return math.degrees(metrics.rotation_error(T_a, T_b)), float(metrics.translation_error(T_a, T_b))
 
 
 def picture(photo: Photo, scene: sl.Scene) -> np.ndarray:
@@ -221,17 +212,15 @@ def from_random_starts(photo: Photo, T_camera_object, count: int, seed: int) -> 
     stages = photo_stages(photo.small_observation, STEPS)
     alone = [dataclasses.replace(stage, keep=None) for stage in stages.values()]
     refinement = fit(around, photo.small_observation, photo.renderer, alone, starts=starts)
-    last = refinement.stage_history == refinement.stage_history[-1]
-    losses = np.nan_to_num(refinement.loss_history[last], nan=np.inf)
-    ends = refinement.T_world_object_history[last][losses.argmin(axis=0), np.arange(count)]
+    ends = refinement.T_world_object
     lines = ["| start | distance at the start | at the end | IoU | depth residual |", "|---|---|---|---|---|"]
     back = 0
     for i in range(count):
-        before, after = (distance(T[i, 0], T_camera_object[0]) for T in (starts, ends))
-        back += after[0] <= NEAR_DEGREES and after[1] <= NEAR_METRES
+        before, after = (pose_distance(T[i, 0], T_camera_object[0]) for T in (starts, ends))
+        back += after[0] <= NEAR_DEGREES and after[1] <= NEAR_MILLIMETRES
         outcome = judge(photo, "", dataclasses.replace(refinement, scene=with_pose(photo, ends[i])))
         lines.append(
-            f"| {i + 1} | {before[0]:.1f}°, {1e3 * before[1]:.1f} mm | {after[0]:.2f}°, {1e3 * after[1]:.2f} mm "
+            f"| {i + 1} | {before[0]:.1f}°, {before[1]:.1f} mm | {after[0]:.2f}°, {after[1]:.2f} mm "
             f"| {outcome.iou:.3f} | {1e3 * outcome.depth_residual:.2f} mm |"
         )
     return "\n".join(lines), back
@@ -262,7 +251,7 @@ def main() -> None:
         print(f"\n{table}\n")
         print(
             f"{back} of {arguments.starts} starts, {SPREAD_DEGREES:g} degrees and {1e3 * SPREAD_METRES:g} mm off, came "
-            f"back to the default's pose within {NEAR_DEGREES:g} degrees and {1e3 * NEAR_METRES:g} mm."
+            f"back to the default's pose within {NEAR_DEGREES:g} degrees and {NEAR_MILLIMETRES:g} mm."
         )
     height, width = photo.small_observation.size
     print(f"\nFitted at {width}x{height} pixels with Levenberg-Marquardt, seed {arguments.seed}.", end=" ")

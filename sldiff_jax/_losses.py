@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._loss import Loss, Residuals, residual_loss
+from ._loss import Kernel, Loss, Residuals, identity, residual_loss
 from ._observation import Observation
 from ._render import Rendering
 from ._typing import ScalarImage
@@ -49,7 +49,7 @@ def photometric_loss(rendering: Rendering, observation: Observation, *, epsilon:
     Raises:
         ValueError: if the observation has no rgb or another size.
     """
-    return _photometric(rendering, observation, lambda squared: jnp.sqrt(squared + epsilon**2) - epsilon)
+    return _photometric(rendering, observation, _charbonnier(epsilon))
 
 
 @residual_loss
@@ -66,7 +66,7 @@ def l1_loss(rendering: Rendering, observation: Observation) -> Residuals:
     Raises:
         ValueError: if the observation has no rgb or another size.
     """
-    return _photometric(rendering, observation, lambda squared: jnp.sqrt(squared + 1e-6) - 1e-3)
+    return _photometric(rendering, observation, _charbonnier(1e-3))
 
 
 @residual_loss
@@ -83,7 +83,7 @@ def l2_loss(rendering: Rendering, observation: Observation) -> Residuals:
     Raises:
         ValueError: if the observation has no rgb or another size.
     """
-    return _photometric(rendering, observation, lambda squared: squared)
+    return _photometric(rendering, observation, identity)
 
 
 @residual_loss
@@ -160,7 +160,7 @@ def edge_loss(rendering: Rendering, observation: Observation, *, epsilon: float 
     target = _required(observation, "rgb", rendering)
     compared = _compared(rendering, observation)
     # A gradient reaches one pixel around its own: none may see what lies beyond the region.
-    weight = -jax.lax.reduce_window(-compared, -jnp.inf, jax.lax.max, (3, 3), (1, 1), "SAME")[..., None]
+    weight = -_largest_near(-compared)[..., None]
     count = jnp.maximum(jnp.sum(weight), 1e-6)
 
     def normalised_gradients(image: Array) -> Array:
@@ -175,7 +175,7 @@ def edge_loss(rendering: Rendering, observation: Observation, *, epsilon: float 
     return Residuals(
         difference,
         0.5 * weight / count,
-        lambda squared: jnp.sqrt(squared + epsilon**2) - epsilon,
+        _charbonnier(epsilon),
         offset=jnp.sum(weight) == 0,
     )
 
@@ -204,11 +204,12 @@ def depth_loss(
     target = _required(observation, "depth", rendering)
     weight = _compared(rendering, observation) * (target > 0) * (rendering.depth > 0)
     weight *= _depth_range(rendering) <= limit * scale
+    absolute = _charbonnier(0.1)
     count = jnp.sum(weight)
     return Residuals(
         jnp.where(weight > 0, rendering.depth - target, 0) / scale,
         weight / jnp.maximum(count, 1e-6),
-        lambda squared: jnp.minimum(jnp.sqrt(squared + 0.01) - 0.1, limit),
+        lambda squared: jnp.minimum(absolute(squared), limit),
         offset=jnp.where(count > 0, 0, limit),
     )
 
@@ -311,7 +312,12 @@ def default_loss(rendering: Rendering, observation: Observation) -> tuple[Residu
     return tuple(part for loss in present for part in loss.residuals(rendering, observation))
 
 
-def _photometric(rendering: Rendering, observation: Observation, kernel: Callable[[Array], Array]) -> Residuals:
+def _charbonnier(epsilon: float | Array) -> Kernel:
+    """The absolute value, squared below epsilon (Charbonnier et al. 1994)."""
+    return lambda squared: jnp.sqrt(squared + epsilon**2) - epsilon
+
+
+def _photometric(rendering: Rendering, observation: Observation, kernel: Kernel) -> Residuals:
     target = _required(observation, "rgb", rendering)
     weight = jnp.ones_like(rendering.mask) if observation.mask is None else observation.mask
     weight = _weigh(observation, weight)[..., None]
@@ -348,11 +354,12 @@ def _visible(rendering: Rendering, observation: Observation) -> ScalarImage:
 def _depth_range(rendering: Rendering) -> ScalarImage:
     """(H, W): by how many metres the rendered depth varies within a window of 3 x 3 pixels."""
     depth = jax.lax.stop_gradient(rendering.depth)
-    farthest, nearest = (
-        jax.lax.reduce_window(signed, -jnp.inf, jax.lax.max, (3, 3), (1, 1), "SAME")
-        for signed in (depth, jnp.where(depth > 0, -depth, -jnp.inf))
-    )
-    return farthest + nearest
+    return _largest_near(depth) + _largest_near(jnp.where(depth > 0, -depth, -jnp.inf))
+
+
+def _largest_near(image: ScalarImage) -> ScalarImage:
+    """(H, W): the largest value within a window of 3 x 3 pixels."""
+    return jax.lax.reduce_window(image, -jnp.inf, jax.lax.max, (3, 3), (1, 1), "SAME")
 
 
 def _occluders(rendering: Rendering, observation: Observation) -> ScalarImage:

@@ -151,9 +151,14 @@ def refine_poses(
             "refine_poses compiles its own loop and looks at its numbers: call it outside of jit, vmap and grad. "
             "Within them, differentiate render."
         )
-    plan = (Stage(steps),) if stages is None else tuple(stages)
-    if not plan:
-        raise ValueError("stages must hold at least one Stage, got none.")
+    if resume is None:
+        state, plan = None, (Stage(steps),) if stages is None else tuple(stages)
+        if not plan:
+            raise ValueError("stages must hold at least one Stage, got none.")
+    else:
+        if stages is not None or starts is not None or hypotheses != 1:
+            raise ValueError("resume goes on from where a refinement ended: leave out stages, starts and hypotheses.")
+        state, plan = _resumed(resume.state, steps)
     for stage in plan:
         _check_stage(stage, loss if stage.loss is None else stage.loss, stage.optimizer or optimizer)
     size = (scene.camera.height, scene.camera.width)
@@ -162,16 +167,12 @@ def refine_poses(
             f"The observation is (height, width) = {observation.size}, the camera's image {size}. Resize the "
             "observation, or use camera.resized(width, height)."
         )
-    if resume is None:
+    if state is None:
         T, unit = _begin(
             scene, observation, functools.partial(draw, renderer, jit), hypotheses, spread, key, starts,
             rotation_unit, translation_unit,
         )  # fmt: skip
         state = State((), 0, tuple(range(len(T))), T, unit)
-    else:
-        if stages is not None or starts is not None or hypotheses != 1:
-            raise ValueError("resume goes on from where a refinement ended: leave out stages, starts and hypotheses.")
-        state, plan = _resumed(resume.state, steps)
 
     def run_stage(state: State, stage: Stage) -> tuple[State, bool, Timing]:
         method = stage.optimizer or optimizer or _default_optimizer(0.02 / 2**state.number, stage.steps)
@@ -330,7 +331,7 @@ def _check_comparable(observation: Observation, results: RenderResult) -> None:
     measured = measured[measured > 0]
     if not measured.size:
         raise ValueError("The observation's depth is zero everywhere: nothing was measured. Leave it out.")
-    rendered = np.asarray(results.coord_depth)[..., 3][np.asarray(results.instance_index) > 0]
+    rendered = np.asarray(results.coord_depth[..., 3])[np.asarray(results.instance_index) > 0]
     ratio = float(np.median(measured) / np.median(rendered))
     if not 1 / FAR_OFF < ratio < FAR_OFF:
         raise ValueError(

@@ -553,6 +553,13 @@ def test_a_renderer_that_cannot_be_traced_is_told_how():
         sl.refine_poses(SCENE, SEEN, eager, loss=square, optimizer=DESCENT, steps=1)
 
 
+def test_resuming_checks_the_stages_that_follow(unchecked_types):
+    stages = [sl.Stage(2), sl.Stage(2, optimizer=sl.GaussNewton())]
+    first = descend(stages=stages, callback=lambda *_: True)
+    with pytest.raises(ValueError, match="GaussNewton needs a Loss"):
+        descend(resume=first, steps=1, loss=square_function)
+
+
 def test_resuming_goes_on_to_the_stages_that_were_not_reached():
     stages = [sl.Stage(3), sl.Stage(2), sl.Stage(2)]
     whole = descend(stages=stages)
