@@ -13,7 +13,7 @@ from scenes import rigid
 
 import sldiff_jax as sl
 from sldiff_jax.mesh_renderer import box_mesh, demo_mesh, sphere_mesh
-from sldiff_jax.mesh_renderer._shapes import smooth_colors
+from sldiff_jax.mesh_renderer.meshes.shapes import smooth_colors
 
 WIDTH, HEIGHT = 320, 240
 APPARENT_SIZE = 0.35

@@ -11,13 +11,13 @@ import optax
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
-from .._least_squares import GaussNewton, LevenbergMarquardt
-from .._losses import LossFunction, default_loss
-from .._observation import Observation
-from .._refine import refine_poses
-from .._refinement import Refinement, Stage
-from .._render import Renderer
-from .._scene import Scene
+from .._gradients.render import Renderer
+from .._images.observation import Observation
+from .._losses.losses import LossFunction, default_loss
+from .._refine.least_squares import GaussNewton, LevenbergMarquardt
+from .._refine.refine import refine_poses
+from .._refine.refinement import Refinement, Stage
+from .._scene.scene import Scene
 from ._errors import InputError
 
 LEAST_SQUARES = {"lm": LevenbergMarquardt, "gn": GaussNewton}

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from .._camera import Camera
-from .._image_files import read_color, read_depth, read_mask
-from .._scene import Scene
+from .._images.files import read_color, read_depth, read_mask
+from .._scene.camera import Camera
+from .._scene.scene import Scene
 from ..mesh_renderer import Mesh, MeshRenderer
 from ._errors import InputError
 from ._read import parse_intrinsics, parse_pose, read_json, stated_scale

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 
-from .._loss import Loss
-from .._losses import (
+from .._losses.loss import Loss
+from .._losses.losses import (
     depth_loss,
     dice_loss,
     edge_loss,
@@ -18,7 +18,7 @@ from .._losses import (
     silhouette_loss,
     zncc_loss,
 )
-from .._pyramid import pyramid
+from .._losses.pyramid import pyramid
 from ._errors import InputError
 
 LOSSES: dict[str, Loss] = {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .._loss import Loss
-from .._losses import depth_loss, silhouette_loss, zncc_loss
-from .._observation import Observation
-from .._refinement import Stage
+from .._images.observation import Observation
+from .._losses.loss import Loss
+from .._losses.losses import depth_loss, silhouette_loss, zncc_loss
+from .._refine.refinement import Stage
 from ._fit import split_steps
 
 DEFAULT_LOSS = "zncc+depth+3*silhouette"

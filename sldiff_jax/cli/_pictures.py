@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from .._camera import Camera
-from .._refinement import Refinement
-from .._resample import reduce_color
-from .._scene import Scene
+from .._images.resample import reduce_color
+from .._refine.refinement import Refinement
+from .._scene.camera import Camera
+from .._scene.scene import Scene
 from ..mesh_renderer import Mesh, MeshRenderer
 from ..visualize import (
     BLUE,

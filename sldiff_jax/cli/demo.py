@@ -15,15 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from .._camera import Camera
-from .._hypotheses import random_starts
-from .._losses import photometric_loss
-from .._observation import Observation
-from .._poses import se3_exp
-from .._refinement import Refinement, Stage
-from .._render_result import RenderResult
-from .._resample import reduce_color
-from .._scene import Scene
+from .._images.observation import Observation
+from .._images.resample import reduce_color
+from .._losses.losses import photometric_loss
+from .._refine.hypotheses import random_starts
+from .._refine.refinement import Refinement, Stage
+from .._scene.camera import Camera
+from .._scene.poses import se3_exp
+from .._scene.render_result import RenderResult
+from .._scene.scene import Scene
 from ..mesh_renderer import Mesh, MeshRenderer, demo_mesh
 from . import _pictures
 from ._errors import InputError

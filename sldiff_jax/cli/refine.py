@@ -14,12 +14,12 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._crop import Window, window_around
-from .._hypotheses import random_starts
-from .._observation import Observation
-from .._refinement import Refinement, Stage, Status
-from .._render import render
-from .._scene import Scene
+from .._gradients.render import render
+from .._images.crop import Window, window_around
+from .._images.observation import Observation
+from .._refine.hypotheses import random_starts
+from .._refine.refinement import Refinement, Stage, Status
+from .._scene.scene import Scene
 from ..mesh_renderer import MeshRenderer
 from . import _pictures
 from ._errors import InputError

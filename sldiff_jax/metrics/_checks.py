@@ -7,8 +7,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from .._transforms import as_floating, is_concrete
-from .._typing import Transform
+from .._scene.transforms import as_floating, is_concrete
+from .._scene.typing import Transform
 
 Points = Float[Array, "vertices 3"]
 Symmetries = Float[Array, "symmetries 4 4"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import jax
 from jaxtyping import Array, ArrayLike, Float
 
-from .._poses import se3_log
-from .._transforms import compose, inverse_transform
-from .._typing import Transform
+from .._scene.poses import se3_log
+from .._scene.transforms import compose, inverse_transform
+from .._scene.typing import Transform
 from ._checks import Poses, Symmetries, check_poses
 from ._geometry import length
 from ._symmetries import least_error

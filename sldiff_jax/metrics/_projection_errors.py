@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from .._camera import Camera
-from .._transforms import compose
-from .._typing import Transform
+from .._scene.camera import Camera
+from .._scene.transforms import compose
+from .._scene.typing import Transform
 from ._checks import Points, Poses, Symmetries, check_points, check_poses
 from ._geometry import apply_affine, length
 from ._symmetries import least_error

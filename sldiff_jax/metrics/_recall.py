@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from .._transforms import as_floating
+from .._scene.transforms import as_floating
 from ._checks import BOP_FRACTIONS, check_positive
 
 Errors = Float[Array, "estimates"]

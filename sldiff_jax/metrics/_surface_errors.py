@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 from scipy.spatial import ConvexHull, QhullError
 
-from .._transforms import is_concrete
-from .._typing import Transform
+from .._scene.transforms import is_concrete
+from .._scene.typing import Transform
 from ._checks import Points, Poses, Symmetries, check_points, check_poses
 from ._geometry import apply_affine, length, safe_sqrt
 from ._symmetries import least_error

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 from scipy.spatial.transform import Rotation
 
-from .._transforms import compose
-from .._typing import Transform
+from .._scene.transforms import compose
+from .._scene.typing import Transform
 from ._checks import Symmetries
 
 POSES_AT_A_TIME = 16

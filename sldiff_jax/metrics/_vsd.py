@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from .._camera import Camera
-from .._render_result import BACKGROUND_DEPTH
-from .._transforms import as_floating, is_concrete
-from .._typing import Mask, ScalarImage
+from .._scene.camera import Camera
+from .._scene.render_result import BACKGROUND_DEPTH
+from .._scene.transforms import as_floating, is_concrete
+from .._scene.typing import Mask, ScalarImage
 from ._checks import BOP_FRACTIONS, check_positive
 from ._geometry import length
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from .._diverging import diverging_colors
+from .._gradients.diverging import diverging_colors
 from ._figure import COLUMN_WIDTH, new_figure
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._refinement import Refinement
-from .._render import Renderer
-from .._scene import Scene
+from .._gradients.render import Renderer
+from .._refine.refinement import Refinement
+from .._scene.scene import Scene
 from ._colors import BLUE, AnyPicture, ColorPicture, as_float
 from ._overlay import overlay
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from .._show_maps import draw_pose_gradient_maps
+from .._gradients.show_maps import draw_pose_gradient_maps
 from ._figure import TEXT_WIDTH, new_figure
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._refinement import Refinement, Status
-from .._render import Renderer
-from .._scene import Scene
+from .._gradients.render import Renderer
+from .._refine.refinement import Refinement, Status
+from .._scene.scene import Scene
 from ._colors import BLUE, ORANGE, AnyPicture
 from ._frames import draw_scene
 from ._panels import panels

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from .._diverging import symmetric_limit
+from .._gradients.diverging import symmetric_limit
 from ._colors import AnyPicture, ColorPicture, as_float, as_uint8, luminance, srgb_of_oklab
 from ._figure import TEXT_WIDTH, keep_size, new_figure
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import ArrayLike, Real
 
-from .._refinement import Refinement
+from .._refine.refinement import Refinement
 from ._colors import COLOR_CYCLE, GREY
 from ._figure import COLUMN_WIDTH, make_plain, new_figure
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 
-from .._scene import Scene
+from .._scene.scene import Scene
 from ._colors import BLUE, GREEN, VERMILION, AnyPicture, ColorPicture, as_float, as_uint8, rgb_of
 from ._strokes import distance_to_segment, draw_strokes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import ArrayLike, Float, Shaped
 
-from .._scene import Scene
+from .._scene.scene import Scene
 from ._colors import BLUE, AnyPicture, ColorPicture, as_float, as_uint8, rgb_of
 from ._object_axes import draw_object_axes
 from ._strokes import draw_strokes

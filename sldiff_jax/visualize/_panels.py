@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._render import Renderer
-from .._scene import Scene
+from .._gradients.render import Renderer
+from .._scene.scene import Scene
 from ._colors import BLUE, ORANGE, AnyPicture, as_uint8
 from ._figure import TEXT_WIDTH, new_figure
 from ._frames import draw_scene

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._image_space import compute_image_space_gradients, dilate_silhouettes
-from .._render_result import RenderResult
-from .._scene import Scene
+from .._gradients.image_space import compute_image_space_gradients, dilate_silhouettes
+from .._scene.render_result import RenderResult
+from .._scene.scene import Scene
 from ._colors import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, luminance, rgb_of
 from ._figure import TEXT_WIDTH, new_figure
 

@@ -1,0 +1,1 @@
+"""How images change when a scene changes: the derivative behind `render`."""

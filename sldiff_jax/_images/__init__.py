@@ -1,0 +1,1 @@
+"""What was seen: images as users have them, checked, cropped and resampled."""

@@ -1,0 +1,1 @@
+"""How far a rendering is from an observation."""

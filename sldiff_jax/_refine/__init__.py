@@ -1,0 +1,1 @@
+"""Moving poses until the rendering resembles the observation."""

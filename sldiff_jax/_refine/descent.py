@@ -1,0 +1,213 @@
+"""One step of a refinement, and the loop around it: the same for optax and for least squares, compiled or not.
+
+A step evaluates the loss at the present poses and lets the method choose the next ones. Renderers are called outside of
+all differentiation, with plain arrays, and see each pose once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from .._gradients.pose_gradients import visible_objects
+from .._gradients.render import Renderer, images_of
+from .._images.observation import Observation
+from .._losses.losses import LossFunction
+from .._scene.render_result import RenderResult
+from .._scene.scene import Scene
+from .._scene.typing import PoseDelta, PoseDeltas, Transform, Transforms
+from .least_squares import GaussNewton, LevenbergMarquardt, Trust, first_trust, judge, normal_equations, solve
+
+Method = optax.GradientTransformation | GaussNewton | LevenbergMarquardt
+Retraction = Callable[[Transform, PoseDelta], Transform]
+"""Moves a pose by a delta: `apply_pose_delta`, or `apply_twist`."""
+
+
+class Problem(eqx.Module):
+    """What is minimised, and in which units its poses are moved.
+
+    Attributes:
+        scene: camera and labels; its poses are not used. N objects.
+        observation: the images to explain.
+        renderer: any `Renderer`; None if the caller renders.
+        loss: of rendering and observation.
+        retraction: how a delta moves a pose (static).
+        unit: (N, 6) float, the unit of each component of a delta: radians, then metres.
+        tolerance: length of a step, in these units, below which a start has converged.
+    """
+
+    scene: Scene
+    observation: Observation
+    renderer: Renderer | None
+    loss: LossFunction
+    retraction: Retraction = eqx.field(static=True)
+    unit: PoseDeltas
+    tolerance: float
+
+
+class Progress(NamedTuple):
+    """State of the loop over at most S steps for K starts.
+
+    Attributes:
+        step: how many steps were made.
+        T_world_object: (K, N, 4, 4) float, the poses to evaluate next.
+        memory: what the method remembers, a leading axis of K on each array.
+        length: (K,) float, length of the last step.
+        visible: (K,) bool, whether all objects show at the poses from which the next step is made.
+        loss: (K,) float, the loss of these poses.
+        losses: (S, K) float, so far.
+        iterates: (S, K, N, 4, 4) float, so far.
+        seen: (S, K) bool, whether all objects show in them.
+    """
+
+    step: Int[Array, ""]
+    T_world_object: Float[Array, "starts objects 4 4"]
+    memory: PyTree
+    length: Float[Array, " starts"]
+    visible: Bool[Array, " starts"]
+    loss: Float[Array, " starts"]
+    losses: Float[Array, "steps starts"]
+    iterates: Float[Array, "steps starts objects 4 4"]
+    seen: Bool[Array, "steps starts"]
+
+    def active(self, tolerance: float) -> Bool[Array, ""]:
+        """Whether any start can still improve."""
+        return jnp.any((self.length >= tolerance) & self.visible & jnp.isfinite(self.loss))
+
+
+def begin(method: Method, T_world_object: Float[Array, "starts objects 4 4"], steps: int) -> Progress:
+    """Nothing evaluated yet."""
+    starts, dtype = len(T_world_object), T_world_object.dtype
+
+    def first_memory(T: Transforms) -> Any:
+        if isinstance(method, GaussNewton):
+            return None
+        if isinstance(method, LevenbergMarquardt):
+            return first_trust(method, T)
+        return method.init(jnp.zeros_like(T, shape=(len(T), 6)))
+
+    return Progress(
+        step=jnp.zeros((), int),
+        T_world_object=T_world_object,
+        memory=jax.vmap(first_memory)(T_world_object),
+        length=jnp.full(starts, jnp.inf, dtype),
+        visible=jnp.ones(starts, bool),
+        loss=jnp.zeros(starts, dtype),
+        losses=jnp.zeros((steps, starts), dtype),
+        iterates=jnp.zeros((steps, *T_world_object.shape), dtype),
+        seen=jnp.zeros((steps, starts), bool),
+    )
+
+
+def extended(progress: Progress, steps: int) -> Progress:
+    """Room for more steps."""
+
+    def longer(history: Array) -> Array:
+        return jnp.concatenate([history[: progress.step], jnp.zeros_like(history, shape=(steps, *history.shape[1:]))])
+
+    return progress._replace(
+        losses=longer(progress.losses), iterates=longer(progress.iterates), seen=longer(progress.seen)
+    )
+
+
+def advance(problem: Problem, method: Method, progress: Progress, until: int | Int[Array, ""]) -> Progress:
+    """Steps until `until` steps were made in all, or nothing can improve. To be compiled."""
+    renderer = problem.renderer
+    assert renderer is not None
+
+    def unfinished(progress: Progress) -> Bool[Array, ""]:
+        return (progress.step < until) & progress.active(problem.tolerance)
+
+    def body(progress: Progress) -> Progress:
+        T = progress.T_world_object
+        results = batched(lambda T: renderer(with_poses(problem.scene, T)), len(T))(T)
+        return respond(problem, method, progress, results)
+
+    return jax.lax.while_loop(unfinished, body, progress)
+
+
+def respond(problem: Problem, method: Method, progress: Progress, results: RenderResult) -> Progress:
+    """One step, given what the renderer made of the poses: K results, stacked."""
+    T = progress.T_world_object
+    step = batched(lambda T, memory, result: _step(problem, method, T, memory, result), len(T))
+    losses, seen, T_next, memory, origin = step(T, progress.memory, results)
+    return Progress(
+        step=progress.step + 1,
+        T_world_object=T_next,
+        memory=memory,
+        **origin,
+        losses=progress.losses.at[progress.step].set(losses),
+        iterates=progress.iterates.at[progress.step].set(T),
+        seen=progress.seen.at[progress.step].set(seen),
+    )
+
+
+def _step(
+    problem: Problem, method: Method, T: Transforms, memory: Any, result: RenderResult
+) -> tuple[Float[Array, ""], Bool[Array, ""], Transforms, Any, dict[str, Array]]:
+    """Loss, visibility, next poses, memory, and the step's length, with visibility and loss where it begins."""
+    scene, unit = with_poses(problem.scene, T), problem.unit
+    moved = jax.vmap(problem.retraction)
+    visible = seen = jnp.all(visible_objects(scene, result))
+    if isinstance(method, GaussNewton | LevenbergMarquardt):
+        equations = normal_equations(problem.loss, scene, result, problem.observation, unit)  # pyright: ignore
+        loss = kept_loss = equations.loss
+        if isinstance(method, LevenbergMarquardt):
+            memory = judge(method, memory, Trust(T, visible, equations, memory.damping))
+            T, visible, kept_loss = memory.T_world_object, memory.visible, memory.equations.loss
+            update = solve(memory.equations, memory.damping, method.max_step)
+        else:
+            update = solve(equations, 0.0, method.max_step)
+        length = _longest(update)
+    else:
+
+        def loss_after(delta: PoseDeltas) -> Float[Array, ""]:
+            images = images_of(with_poses(problem.scene, moved(T, delta * unit)), result)
+            return problem.loss(images, problem.observation)
+
+        zero = jnp.zeros_like(unit)
+        loss, gradient = jax.value_and_grad(loss_after)(zero)
+        kept_loss = loss
+        # Optimisers that ask for the parameters get the delta of the present pose, which is zero.
+        optimizer = optax.with_extra_args_support(method)
+        try:
+            update, memory = optimizer.update(gradient, memory, zero, value=loss, grad=gradient)
+        except TypeError as error:
+            if "value_fn" not in str(error):
+                raise
+            raise ValueError(
+                "This optimizer searches along a line, which needs renderings that refine_poses does not make. Use "
+                "LevenbergMarquardt(), or an optimizer that works from gradients, such as optax.adam(0.02)."
+            ) from error
+        update = jnp.asarray(update)
+        # optax.MultiSteps rests while it gathers gradients: it has not converged.
+        rests = jnp.all(update == 0) & jnp.any(gradient != 0)
+        length = jnp.where(rests, jnp.inf, _longest(update))
+    origin = {"length": length, "visible": visible, "loss": kept_loss.astype(T.dtype)}
+    return loss.astype(T.dtype), seen, moved(T, update * unit), memory, origin
+
+
+def _longest(update: PoseDeltas) -> Float[Array, ""]:
+    return jnp.max(jnp.linalg.norm(update, axis=-1))
+
+
+def batched(function: Callable, starts: int) -> Callable:
+    """`jax.vmap`, but for a single start, which is passed on as it is: no renderer needs to be batchable for one."""
+    if starts > 1:
+        return jax.vmap(function)
+
+    def with_batch_axis(*args):
+        return jax.tree.map(lambda x: jnp.asarray(x)[None], function(*jax.tree.map(lambda x: x[0], args)))
+
+    return with_batch_axis
+
+
+def with_poses(scene: Scene, T_world_object: Transforms) -> Scene:
+    """The scene with other poses."""
+    return eqx.tree_at(lambda s: s.T_world_object, scene, T_world_object)

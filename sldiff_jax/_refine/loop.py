@@ -1,0 +1,146 @@
+"""Running the steps of `descent`: compiled in one go, step by step for a callback, or around an eager renderer."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._gradients.render import Renderer
+from .._losses.loss import Loss
+from .._scene.render_result import RenderResult
+from .._scene.scene import Scene
+from .descent import Method, Problem, Progress, advance, batched, respond, with_poses
+
+Loop = Callable[[Progress, int], Progress]
+"""Goes on until that many steps were made in all, or nothing can improve."""
+
+
+class Timing(NamedTuple):
+    """Wall-clock time of a loop, seconds."""
+
+    seconds: float
+    seconds_per_step: float
+
+
+def draw(
+    renderer: Renderer, jit: bool, scene: Scene, T_world_object: Float[Array, "starts objects 4 4"]
+) -> RenderResult:
+    """The buffers of every start, stacked."""
+    try:
+        return _drawn(renderer, jit, scene, T_world_object)
+    except jax.errors.JAXTypeError as error:
+        raise ValueError(
+            "This renderer looks at values that are not there while JAX traces it. Leave it out of what is compiled: "
+            "refine_poses(..., jit=False)."
+        ) from error
+
+
+def _drawn(
+    renderer: Renderer, jit: bool, scene: Scene, T_world_object: Float[Array, "starts objects 4 4"]
+) -> RenderResult:
+    if not jit:
+        return _stack(_draw_one_by_one(renderer, scene, T_world_object))
+    drawn = (
+        _draw_kept
+        if isinstance(renderer, eqx.Module)
+        else eqx.filter_jit(lambda renderer, scene, T: _draw(renderer, scene, T))
+    )
+    return drawn(renderer, scene, T_world_object)
+
+
+def _draw(renderer: Renderer, scene: Scene, T: Float[Array, "starts objects 4 4"]) -> RenderResult:
+    return batched(lambda T: renderer(with_poses(scene, T)), len(T))(T)
+
+
+_draw_kept = eqx.filter_jit(_draw)
+
+
+def _draw_one_by_one(renderer: Renderer, scene: Scene, T: Float[Array, "starts objects 4 4"]) -> list[RenderResult]:
+    return [renderer(with_poses(scene, T_one)) for T_one in T]
+
+
+def _stack(results: list[RenderResult]) -> RenderResult:
+    return jax.tree.map(lambda *x: jnp.stack(x), *results)
+
+
+def _respond_to(problem: Problem, method: Method, progress: Progress, results: list[RenderResult]) -> Progress:
+    """The buffers are stacked in here, where XLA does it without a copy if there is only one."""
+    return respond(problem, method, progress, _stack(results))
+
+
+@functools.lru_cache(maxsize=16)
+def _kept(method: Method, eager: bool) -> Callable:
+    """A compiled function that is kept for the next call with the same method."""
+    return _compiled(eager)
+
+
+def _compiled(eager: bool) -> Callable:
+    function = _respond_to if eager else advance
+    return eqx.filter_jit(lambda problem, method, progress, last: function(problem, method, progress, last))
+
+
+def make_loop(problem: Problem, method: Method, jit: bool) -> Loop:
+    """The loop over steps. What is compiled serves again in the next call with the same kind of problem.
+
+    Compiled functions keep what they were compiled for, and everything that it refers to. So only where loss and
+    renderer are plain data are they kept; with those of the user's own, the compiled function goes with the loop.
+    """
+    renderer = problem.renderer
+    assert renderer is not None
+    if jit:
+        plain = isinstance(problem.loss, Loss) and isinstance(renderer, eqx.Module)
+        compiled = _kept(method, False) if plain else _compiled(False)
+        return lambda progress, until: compiled(problem, method, progress, jnp.asarray(until))
+
+    # An eager renderer stays outside of what is compiled.
+    rest = dataclasses.replace(problem, renderer=None)
+    step = _kept(method, True) if isinstance(problem.loss, Loss) else _compiled(True)
+
+    def loop(progress: Progress, until: int) -> Progress:
+        while progress.step < until and progress.active(rest.tolerance):
+            results = _draw_one_by_one(renderer, rest.scene, progress.T_world_object)
+            progress = step(rest, method, progress, results)
+        return progress
+
+    return loop
+
+
+def run(
+    loop: Loop, progress: Progress, tolerance: float, report: Callable[[Progress], bool] | None
+) -> tuple[Progress, bool, Timing]:
+    """Runs a loop to its end, or until `report`, called after every step, returns True.
+
+    Returns:
+        The last state, whether `report` stopped it, and the times. The first step is made alone, so that compilation
+        stays out of the time per step.
+    """
+    began = time.perf_counter()
+    until = len(progress.losses)
+    first, stopped = int(progress.step), False
+    after_first = began
+    target = first + 1
+    while target <= until:
+        before = int(progress.step)
+        progress = jax.block_until_ready(loop(progress, target))
+        if int(progress.step) == before:
+            break
+        if target == first + 1:
+            after_first = time.perf_counter()
+        if report is not None and report(progress):
+            stopped = True
+            break
+        if target == until or not bool(progress.active(tolerance)):
+            break
+        target = until if report is None else target + 1
+    ended = time.perf_counter()
+    more = int(progress.step) - first - 1
+    per_step = (ended - after_first) / more if more > 0 else ended - began
+    return progress, stopped, Timing(ended - began, per_step)

@@ -1,0 +1,145 @@
+"""What `refine_poses` is told about its stages, and what it returns."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+
+from .._losses.losses import LossFunction
+from .._scene.scene import Scene
+
+
+class Stage(eqx.Module):
+    """One stage of a refinement from coarse to fine.
+
+    Attributes:
+        steps: how many iterates are evaluated at most.
+        scale: resolution of the images in units of the observation's, in (0, 1]. Below 1 it needs a renderer that draws
+            at any size (stillleben's viewport is fixed).
+        blur: standard deviation of a Gaussian that both images pass, pixels of this stage. Needs a `Loss`.
+        keep: how many starts, those with the lowest loss, go on to the next stage. Default: all.
+        loss: instead of that of `refine_poses`. Depth and silhouette alone find home from farther away than colour.
+        optimizer: instead of that of `refine_poses`.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    steps: int
+    scale: float = 1.0
+    blur: float = 0.0
+    keep: int | None = None
+    loss: LossFunction | None = None
+    optimizer: Any = None
+
+    def __check_init__(self):
+        """Checks the ranges."""
+        if not _positive_integer(self.steps):
+            raise ValueError(f"steps must be a positive integer, got {self.steps!r}.")
+        if not 0 < self.scale <= 1:
+            raise ValueError(f"The scale of a stage must lie in (0, 1], got {self.scale!r}.")
+        if not 0 <= self.blur < float("inf"):
+            raise ValueError(f"The blur of a stage must be a number of pixels, not negative, got {self.blur!r}.")
+        if not (self.keep is None or _positive_integer(self.keep)):
+            raise ValueError(f"keep must be a positive integer or None, got {self.keep!r}.")
+
+
+class Status(enum.IntEnum):
+    """How the refinement from one start ended."""
+
+    CONVERGED = 0
+    """The steps became shorter than the tolerance, or the loss stopped falling: over the last quarter of the steps it
+    gained less than a hundredth of what the stage gained."""
+    STEP_LIMIT = 1
+    """The steps were used up while the loss was still falling."""
+    NOT_VISIBLE = 2
+    """An object has left the image, or is hidden altogether: no gradient can move it."""
+    DIVERGED = 3
+    """The loss is not finite, or ended more than a tenth above where the stage began."""
+    PRUNED = 4
+    """Others were better when a stage ended."""
+    STOPPED = 5
+    """The callback stopped it."""
+
+    def __str__(self) -> str:
+        """The name, not the number that an `IntEnum` shows."""
+        return self.name
+
+    def __format__(self, spec: str) -> str:
+        return format(self.name, spec)
+
+
+class Refinement(eqx.Module):
+    """The outcome of `refine_poses`: K starts, N objects, S evaluated steps of all stages together.
+
+    Attributes:
+        scene: the scene with the best poses over all steps and starts of the last stage; poses at which an object does
+            not show count only if there are no others.
+        loss: the loss of those poses.
+        status: how the start ended from which they were found.
+        best_step: the step at which they were found, counted over all stages.
+        best_start: the start from which they were found.
+        statuses: how each start ended, K of them.
+        losses: (K,) float, the lowest loss of each start in the last stage that it took part in. That of a pruned start
+            is of other images than those of the starts that went on. Infinite if it never was
+            finite with all objects in view.
+        T_world_object: (K, N, 4, 4) float, the poses there, metres: every start's own outcome.
+        loss_history: (S, K) float, the loss of every iterate; NaN after a start was pruned. Losses of different stages
+            are of different images.
+        T_world_object_history: (S, K, N, 4, 4) float, every iterate, metres; NaN after a start was pruned.
+        stage_history: (S,) int, the stage of every step.
+        seconds: wall-clock time in seconds, compilation included.
+        seconds_per_step: wall-clock time of a step of the last stage, for all starts together, the callback included;
+            without compilation, if there was more than one step.
+        state: what `refine_poses` needs to go on from here.
+    """
+
+    scene: Scene
+    loss: float
+    status: Status
+    best_step: int
+    best_start: int
+    statuses: tuple[Status, ...]
+    losses: np.ndarray
+    T_world_object: np.ndarray
+    loss_history: np.ndarray
+    T_world_object_history: np.ndarray
+    stage_history: np.ndarray
+    seconds: float
+    seconds_per_step: float
+    state: Any
+
+
+def judge_start(
+    losses: np.ndarray, *, last: float, length: float, visible: bool, tolerance: float, stopped: bool
+) -> Status:
+    """The status of one start after a stage.
+
+    Args:
+        losses: (S,) float, its losses.
+        last: the loss where it ended.
+        length: of its last step, in the units of `refine_poses`.
+        visible: whether all objects show where it ended.
+        tolerance: below which length it counts as converged.
+        stopped: whether the callback ended the stage.
+    """
+    first = losses[0]
+    if not np.isfinite(last):
+        return Status.DIVERGED
+    if not visible:
+        return Status.NOT_VISIBLE
+    if last > first + 0.1 * max(abs(first), 1e-2):
+        return Status.DIVERGED
+    lowest = np.fmin.accumulate(losses)
+    quarter = len(losses) // 4
+    settled = quarter >= 3 and lowest[-1 - quarter] - lowest[-1] <= 0.01 * (first - lowest[-1])
+    if length < tolerance or settled:
+        return Status.CONVERGED
+    return Status.STOPPED if stopped else Status.STEP_LIMIT
+
+
+def _positive_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

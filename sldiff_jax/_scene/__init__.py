@@ -1,0 +1,1 @@
+"""What is looked at: poses, camera, scene, and the buffers of a rendering."""

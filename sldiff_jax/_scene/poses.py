@@ -1,0 +1,254 @@
+"""Rigid motions: the reference's linearised pose delta, the polar projection and the SE(3) exponential."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+
+from .transforms import as_floating, compose
+from .typing import PoseDelta, PoseDeltas, Transform, Transforms
+
+
+def apply_pose_delta(
+    pose: Transform | Transforms, delta: PoseDelta | PoseDeltas, orthonormalize: bool = True
+) -> Transform | Transforms:
+    """Moves poses by small deltas, in the object frame, to first order in the rotation.
+
+    ``pose @ T(delta)`` with ``delta = (alpha, beta, gamma, a, b, c)`` and
+    ``T(delta) = [[1, -gamma, beta, a], [gamma, 1, -alpha, b], [-beta, alpha, 1, c], [0, 0, 0, 1]]``,
+    as stillleben.diff defines it. Differentiable in both arguments, at ``delta = 0`` too.
+
+    Convention: `backpropagate_gradient_to_poses` returns the gradient with respect to this delta at zero, so that
+    ``apply_pose_delta(pose, -learning_rate * gradient)`` descends.
+
+    Args:
+        pose: (4, 4) or (B, 4, 4) float, object frame to any frame, metres.
+        delta: (6,) or (B, 6) float, three angles in radians, then a translation in metres, in the object frame.
+        orthonormalize: project the rotation back onto SO(3) with `nearest_rotation`.
+
+    Returns:
+        (4, 4) or (B, 4, 4) float, the moved pose.
+
+    Raises:
+        ValueError: if the shapes are neither (4, 4) with (6,) nor (B, 4, 4) with (B, 6).
+    """
+    if len(jnp.shape(pose)) == 3:
+        pose = as_floating(pose, "apply_pose_delta pose", (None, 4, 4))
+        delta = as_floating(delta, "apply_pose_delta delta", (pose.shape[0], 6))
+        return jax.vmap(lambda T, d: _apply_one(T, d, orthonormalize))(pose, delta)
+    pose = as_floating(pose, "apply_pose_delta pose", (4, 4))
+    delta = as_floating(delta, "apply_pose_delta delta", (6,))
+    return _apply_one(pose, delta, orthonormalize)
+
+
+@jax.default_matmul_precision("highest")
+def _apply_one(pose: Transform, delta: PoseDelta, orthonormalize: bool) -> Transform:
+    dtype = jnp.result_type(pose, delta)
+    R, t = pose[:3, :3].astype(dtype), pose[:3, 3].astype(dtype)
+    R_new = R @ (jnp.eye(3, dtype=dtype) + skew(delta[:3].astype(dtype)))
+    t_new = R @ delta[3:].astype(dtype) + t
+    if orthonormalize:
+        R_new = nearest_rotation(R_new)
+    return pose.astype(dtype).at[:3, :3].set(R_new).at[:3, 3].set(t_new)
+
+
+@jax.custom_jvp
+@jax.default_matmul_precision("highest")
+def nearest_rotation(matrix: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
+    """The rotation nearest to a matrix in the Frobenius norm (its polar factor, with determinant +1).
+
+    Unlike the derivative of an SVD, that of the polar factor is finite where singular values coincide, as those of
+    a rotation always do; it is written out below and can itself be differentiated.
+
+    Args:
+        matrix: (3, 3) float.
+
+    Returns:
+        (3, 3) float, ``U diag(1, 1, det(U V^T)) V^T`` of the singular value decomposition ``U S V^T``
+        (Umeyama 1991, eq. 39-43).
+
+    Raises:
+        ValueError: if the shape is not (3, 3).
+    """
+    matrix = as_floating(matrix, "nearest_rotation matrix", (3, 3))
+    U, _, Vt = jnp.linalg.svd(matrix)
+    sign = jnp.sign(jnp.linalg.det(U @ Vt))
+    return U @ (jnp.ones(3, matrix.dtype).at[2].set(sign)[:, None] * Vt)
+
+
+@nearest_rotation.defjvp
+@jax.default_matmul_precision("highest")
+def _nearest_rotation_jvp(primals, tangents):
+    (A,), (dA,) = primals, tangents
+    R = nearest_rotation(A)
+    # dR = R Omega with S Omega + Omega S = R^T dA - dA^T R and S = R^T A symmetric. With Omega = skew(omega) the left
+    # side is skew((tr(S) I - S) omega): a 3x3 linear system instead of a Sylvester equation.
+    S = R.T @ A
+    K = R.T @ dA - dA.T @ R
+    system = jnp.trace(S) * jnp.eye(3, dtype=S.dtype) - 0.5 * (S + S.T)
+    omega = _solve_3x3(system, jnp.stack([K[2, 1], K[0, 2], K[1, 0]]))
+    return R, R @ skew(omega)
+
+
+def _solve_3x3(A: Float[Array, "3 3"], b: Float[Array, "3"]) -> Float[Array, "3"]:
+    """Cramer's rule; the zero vector where the system is singular (the nearest rotation is then not unique)."""
+    adjugate = jnp.stack([jnp.cross(A[:, 1], A[:, 2]), jnp.cross(A[:, 2], A[:, 0]), jnp.cross(A[:, 0], A[:, 1])])
+    determinant = A[:, 0] @ adjugate[0]
+    regular = jnp.abs(determinant) > jnp.finfo(A.dtype).tiny
+    return jnp.where(regular, adjugate @ b / jnp.where(regular, determinant, 1), 0)
+
+
+def skew(vector: Float[Array, "3"]) -> Float[Array, "3 3"]:
+    """The matrix of the cross product: ``skew(v) @ x == cross(v, x)``."""
+    x, y, z = vector
+    zero = jnp.zeros_like(x)
+    return jnp.stack([jnp.stack([zero, -z, y]), jnp.stack([z, zero, -x]), jnp.stack([-y, x, zero])])
+
+
+@jax.default_matmul_precision("highest")
+def se3_exp(xi: PoseDelta | ArrayLike) -> Transform:
+    """The rigid transform generated by a twist, exact also at small angles, value and derivative.
+
+    Convention: rotation first, as in `apply_pose_delta`, with which it agrees to first order:
+    ``T @ se3_exp(delta)`` is the motion that ``apply_pose_delta(T, delta)`` linearises.
+
+    Args:
+        xi: (6,) float, rotation vector in radians, then translational velocity in metres.
+
+    Returns:
+        (4, 4) float. Source: Murray, Li and Sastry 1994, section 2.3 (Rodrigues' formula and eq. 2.36).
+
+    Raises:
+        ValueError: if the shape is not (6,).
+    """
+    xi = as_floating(xi, "se3_exp xi", (6,))
+    omega, v = xi[:3], xi[3:]
+    W = skew(omega)
+    angle_sq = omega @ omega
+    eye = jnp.eye(3, dtype=xi.dtype)
+    R = eye + _sinc(angle_sq) * W + _cosc(angle_sq) * (W @ W)
+    V = eye + _cosc(angle_sq) * W + _sincc(angle_sq) * (W @ W)
+    return jnp.eye(4, dtype=xi.dtype).at[:3, :3].set(R).at[:3, 3].set(V @ v)
+
+
+def apply_twist(
+    pose: Transform | Transforms | ArrayLike, twist: PoseDelta | PoseDeltas | ArrayLike
+) -> Transform | Transforms:
+    """Moves poses by twists in the object frame: ``pose @ se3_exp(twist)``, rigid for every twist.
+
+    Args:
+        pose: (4, 4) or (B, 4, 4) float, metres.
+        twist: (6,) or (B, 6) float, as in `se3_exp`.
+
+    Returns:
+        (4, 4) or (B, 4, 4) float. To first order in the twist this is `apply_pose_delta`.
+
+    Raises:
+        ValueError: if the shapes are neither (4, 4) with (6,) nor (B, 4, 4) with (B, 6).
+    """
+    if len(jnp.shape(pose)) == 3:
+        pose = as_floating(pose, "apply_twist pose", (None, 4, 4))
+        twist = as_floating(twist, "apply_twist twist", (pose.shape[0], 6))
+        return compose(pose, jax.vmap(se3_exp)(twist))
+    pose = as_floating(pose, "apply_twist pose", (4, 4))
+    return compose(pose, se3_exp(as_floating(twist, "apply_twist twist", (6,))))
+
+
+@jax.default_matmul_precision("highest")
+def se3_log(transform: Transform | ArrayLike) -> PoseDelta:
+    """The twist that generates a rigid transform: the inverse of `se3_exp` for angles below pi.
+
+    Args:
+        transform: (4, 4) float, rigid; metres.
+
+    Returns:
+        (6,) float, rotation vector in radians with norm at most pi, then translational velocity in metres. At an
+        angle of exactly pi one of the two possible rotation vectors is returned. The rotation goes through the unit
+        quaternion (Shepperd 1978), which is well conditioned at every angle.
+
+    Raises:
+        ValueError: if the shape is not (4, 4).
+    """
+    transform = as_floating(transform, "se3_log transform", (4, 4))
+    omega = _rotation_vector(transform[:3, :3])
+    W = skew(omega)
+    V_inverse = jnp.eye(3, dtype=omega.dtype) - 0.5 * W + _half_cot_coefficient(omega @ omega) * (W @ W)
+    return jnp.concatenate([omega, V_inverse @ transform[:3, 3]])
+
+
+def _rotation_vector(R: Float[Array, "3 3"]) -> Float[Array, "3"]:
+    xx, yy, zz = R[0, 0], R[1, 1], R[2, 2]
+    x, y, z = R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]
+    xy, yz, zx = R[0, 1] + R[1, 0], R[1, 2] + R[2, 1], R[2, 0] + R[0, 2]
+    # Row i is 4 q_i q for the unit quaternion q = (w, x, y, z): take the row with the largest |q_i| and normalise.
+    rows = jnp.stack(
+        [
+            jnp.stack([1 + xx + yy + zz, x, y, z]),
+            jnp.stack([x, 1 + xx - yy - zz, xy, zx]),
+            jnp.stack([y, xy, 1 - xx + yy - zz, yz]),
+            jnp.stack([z, zx, yz, 1 - xx - yy + zz]),
+        ]
+    )
+    row = rows[jnp.argmax(jnp.diagonal(rows))]
+    q = row / jnp.sqrt(row @ row)
+    q = jnp.where(q[0] < 0, -q, q)
+    w, v = q[0], q[1:]
+    sine_sq = v @ v
+    small = sine_sq < 1e-2
+    sine = jnp.sqrt(jnp.where(small, 1, sine_sq))
+    # 2 atan2(s, w) / s, by the series of arctan(u) / u with u^2 = s^2 / w^2 <= 0.0101 where s is small.
+    u_sq = jnp.where(small, sine_sq, 0) / jnp.where(small, w * w, 1)
+    series = 2 / jnp.where(small, w, 1) * _polynomial(u_sq, [(-1) ** k / (2 * k + 1) for k in range(9)])
+    return jnp.where(small, series, 2 * jnp.arctan2(sine, w) / sine) * v
+
+
+# Coefficients of Rodrigues' formula as functions of the squared angle. The series serve below SERIES_LIMIT, where they
+# reach float64 precision in value and derivatives, and where the closed forms lose digits to cancellation.
+SERIES_LIMIT = 0.25
+
+
+def _polynomial(x: Array, coefficients: list[float]) -> Array:
+    result = jnp.full_like(x, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        result = result * x + coefficient
+    return result
+
+
+def _series_or_closed(angle_sq: Array, coefficients: list[float], closed) -> Array:
+    small = angle_sq < SERIES_LIMIT
+    series = _polynomial(jnp.where(small, angle_sq, 0), coefficients)
+    return jnp.where(small, series, closed(jnp.sqrt(jnp.where(small, 1, angle_sq))))
+
+
+def _alternating_reciprocal_factorials(first: int, count: int) -> list[float]:
+    coefficients = [1.0]
+    for n in range(2, first + 1):
+        coefficients[0] /= n
+    for k in range(1, count):
+        n = first + 2 * k
+        coefficients.append(-coefficients[-1] / ((n - 1) * n))
+    return coefficients
+
+
+def _sinc(angle_sq: Array) -> Array:
+    """sin(a) / a."""
+    return _series_or_closed(angle_sq, _alternating_reciprocal_factorials(1, 8), lambda a: jnp.sin(a) / a)
+
+
+def _cosc(angle_sq: Array) -> Array:
+    """(1 - cos(a)) / a^2."""
+    return _series_or_closed(
+        angle_sq, _alternating_reciprocal_factorials(2, 8), lambda a: 2 * jnp.square(jnp.sin(a / 2) / a)
+    )
+
+
+def _sincc(angle_sq: Array) -> Array:
+    """(a - sin(a)) / a^3."""
+    return _series_or_closed(angle_sq, _alternating_reciprocal_factorials(3, 8), lambda a: (a - jnp.sin(a)) / a**3)
+
+
+def _half_cot_coefficient(angle_sq: Array) -> Array:
+    """(1 - (a / 2) cot(a / 2)) / a^2; its series has the coefficients |B_2k| / (2k)! of the Bernoulli numbers."""
+    bernoulli = [1 / 12, 1 / 720, 1 / 30240, 1 / 1209600, 1 / 47900160, 691 / 1307674368000, 1 / 74724249600]
+    return _series_or_closed(angle_sq, bernoulli, lambda a: (1 - 0.5 * a * jnp.cos(0.5 * a) / jnp.sin(0.5 * a)) / a**2)

@@ -1,0 +1,1 @@
+"""Drawing meshes: Warp kernels, their launches, shading, the renderer."""

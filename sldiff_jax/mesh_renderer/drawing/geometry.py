@@ -1,0 +1,85 @@
+"""The meshes of a renderer, packed for the kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt8
+
+from ..meshes.mesh import Mesh
+
+
+class Geometry(eqx.Module):
+    """All meshes behind each other, each distinct `Mesh` object once, and which object draws which part.
+
+    Attributes:
+        objects: (N + 1, 4) int32: row k holds, for object k, its first vertex and first triangle in the list of all
+            that are drawn, and its first vertex and first triangle in the arrays below. The last row ends the lists.
+        vertices, normals: (V, 3) float32.
+        colors: (V, 3) float32, or (0, 3) if no mesh has vertex colours.
+        uv: (V, 2) float32.
+        faces: (F, 3) int32, vertex numbers within the mesh.
+        face_material: (F,) int32, row of `textures` and `base_colors`.
+        texels: (T, 4) uint8.
+        textures: (M, 3) int32, first texel, width, height.
+        base_colors: (M, 3) float32.
+        drawn_vertices, drawn_faces: totals over all objects (static).
+    """
+
+    objects: Int[Array, "objects+1 4"]
+    vertices: Float[Array, "vertices 3"]
+    normals: Float[Array, "vertices 3"]
+    colors: Float[Array, "colored 3"]
+    uv: Float[Array, "vertices 2"]
+    faces: Int[Array, "faces 3"]
+    face_material: Int[Array, " faces"]
+    texels: UInt8[Array, "texels 4"]
+    textures: Int[Array, "materials 3"]
+    base_colors: Float[Array, "materials 3"]
+    drawn_vertices: int = eqx.field(static=True)
+    drawn_faces: int = eqx.field(static=True)
+
+    def __init__(self, meshes: Sequence[Mesh]):
+        distinct = list({id(mesh): mesh for mesh in meshes}.values())
+        row = {id(mesh): k for k, mesh in enumerate(distinct)}
+        vertex_counts = [mesh.vertices.shape[0] for mesh in distinct]
+        face_counts = [mesh.num_triangles for mesh in distinct]
+        first_vertex, first_face = _starts(vertex_counts), _starts(face_counts)
+        first_material = _starts([mesh.materials.count for mesh in distinct])
+        first_texel = _starts([mesh.materials.texels.shape[0] for mesh in distinct])
+
+        of_object = [row[id(mesh)] for mesh in meshes]
+        drawn_vertex = _starts([vertex_counts[k] for k in of_object])
+        drawn_face = _starts([face_counts[k] for k in of_object])
+        mesh_vertex = [first_vertex[k] for k in of_object] + [0]
+        mesh_face = [first_face[k] for k in of_object] + [0]
+        self.objects = jnp.asarray(np.stack([drawn_vertex, drawn_face, mesh_vertex, mesh_face], axis=1), jnp.int32)
+        self.drawn_vertices, self.drawn_faces = drawn_vertex[-1], drawn_face[-1]
+
+        self.vertices = _packed([mesh.vertices for mesh in distinct], (0, 3), jnp.float32)
+        self.normals = _packed([mesh.normals for mesh in distinct], (0, 3), jnp.float32)
+        self.uv = _packed([mesh.uv for mesh in distinct], (0, 2), jnp.float32)
+        colored = any(mesh.colors is not None for mesh in distinct)
+        colors = [jnp.ones_like(mesh.vertices) if mesh.colors is None else mesh.colors for mesh in distinct]
+        self.colors = _packed(colors if colored else [], (0, 3), jnp.float32)
+        self.faces = _packed([mesh.faces for mesh in distinct], (0, 3), jnp.int32)
+        self.face_material = _packed(
+            [mesh.face_material + first for mesh, first in zip(distinct, first_material)], (0,), jnp.int32
+        )
+        self.texels = _packed([mesh.materials.texels for mesh in distinct], (0, 4), jnp.uint8)
+        self.textures = _packed(
+            [mesh.materials.textures + jnp.array([first, 0, 0]) for mesh, first in zip(distinct, first_texel)],
+            (0, 3), jnp.int32,
+        )  # fmt: skip
+        self.base_colors = _packed([mesh.materials.base_colors for mesh in distinct], (0, 3), jnp.float32)
+
+
+def _starts(counts: list[int]) -> list[int]:
+    return [int(start) for start in np.cumsum([0, *counts])]
+
+
+def _packed(arrays: list[Array], empty: tuple[int, ...], dtype) -> Array:
+    return jnp.concatenate(arrays).astype(dtype) if arrays else jnp.zeros(empty, dtype)

@@ -1,0 +1,1 @@
+"""Warp kernels. Imported by `launch` alone, on first use."""

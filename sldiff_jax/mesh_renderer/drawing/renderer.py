@@ -1,0 +1,202 @@
+"""The embedded renderer: scene in, buffers out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from numpy.typing import ArrayLike
+
+from ..._scene.camera import Camera
+from ..._scene.render_result import BACKGROUND_DEPTH, RenderResult
+from ..._scene.scene import MAX_INSTANCE_INDEX, Scene
+from ..meshes.arrays import as_unit_color
+from ..meshes.mesh import Mesh
+from .geometry import Geometry
+from .launch import PerScene, fused_buffers
+from .lighting import Lighting
+
+
+class MeshRenderer(eqx.Module):
+    """Renders triangle meshes on CPU or GPU. A `Renderer`: ``renderer(scene)`` gives a `RenderResult`.
+
+    Works eagerly, under `jax.jit` (as an argument or closed over) and under `jax.vmap`, nested too; a batch of scenes
+    is one launch and shares the meshes. Deterministic. The buffers are constants to automatic differentiation:
+    `sldiff_jax.render` makes them a differentiable image.
+
+    Conventions:
+        - Object k of the scene is drawn with ``meshes[k]``, both sides of each triangle, opaque.
+        - A pixel shows what is nearest at its centre, between the near and far planes of the projection.
+        - Background pixels: 3000.0 in `coord_depth` and `cam_coordinates`, the background colour with alpha 0 in
+          `rgb`, 0 elsewhere.
+        - `normals` are in the camera frame, interpolated, not turned towards the camera; channel 3 is the cosine
+          between the normal and the direction to the camera.
+
+    Attributes:
+        geometry: the meshes, packed.
+        class_index: (N,) int32.
+        background: (H, W, 3) or (1, 1, 3) float32 in [0, 1].
+        lighting: `Lighting`, or None for flat shading.
+        supersample: samples per pixel and axis for the colour (static).
+        all_buffers: whether to fill the optional buffers (static).
+    """
+
+    geometry: Geometry
+    class_index: Int[Array, " objects"]
+    background: Float[Array, "rows columns 3"]
+    lighting: Lighting | None
+    supersample: int = eqx.field(static=True)
+    all_buffers: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        meshes: Sequence[Mesh],
+        *,
+        shading: Literal["flat", "phong"] = "flat",
+        class_index: ArrayLike | None = None,
+        ambient_light: ArrayLike | None = None,
+        light_directions: ArrayLike | None = None,
+        light_colors: ArrayLike | None = None,
+        exposure: ArrayLike | None = None,
+        shininess: ArrayLike | None = None,
+        background: ArrayLike | None = None,
+        supersample: int = 1,
+        buffers: Literal["all", "core"] = "all",
+    ):
+        """Prepares the meshes.
+
+        Args:
+            meshes: one `Mesh` per object of the scenes to come, in their order. The same `Mesh` object may be given
+                several times at no cost in memory.
+            shading: "flat" shows the colour of the surface as it is; "phong" lights it, see `Lighting`.
+            class_index: (N,) int in 1..32767, class label of each object. Default: 1, as stillleben.
+            ambient_light: (3,) float, for "phong". Default: none.
+            light_directions: (L, 3) float, for "phong": the way the light travels, in the world frame.
+            light_colors: (L, 3) float, for "phong".
+            exposure: float, for "phong": factor on all light, stillleben's manual exposure. Default: 1.
+            shininess: float, for "phong": exponent of the highlight. Default: 13.4, a roughness of 0.6.
+            background: (3,) colour or (H, W, 3) image, uint8 or float in [0, 1]. Default: black.
+            supersample: colour and alpha are the mean over supersample x supersample samples per pixel; the other
+                buffers still come from the pixel centre. 1 for none.
+            buffers: "all", or "core" to fill only `rgb`, `coord_depth` and `instance_index`, which is all that
+                gradients and refinement need, and faster.
+
+        Raises:
+            ValueError: if an argument is not as described.
+        """
+        if isinstance(meshes, Mesh):
+            raise ValueError("MeshRenderer meshes must be a list of sldiff_jax.Mesh, got a single one: pass [mesh].")
+        meshes = list(meshes)
+        wrong = [type(mesh).__name__ for mesh in meshes if not isinstance(mesh, Mesh)]
+        if wrong:
+            raise ValueError(f"MeshRenderer meshes must be a list of sldiff_jax.Mesh, got {wrong[0]} in it.")
+        if shading not in ("flat", "phong"):
+            raise ValueError(f'shading must be "flat" or "phong", got {shading!r}.')
+        if buffers not in ("all", "core"):
+            raise ValueError(f'buffers must be "all" or "core", got {buffers!r}.')
+        if isinstance(supersample, bool) or not isinstance(supersample, int) or supersample < 1:
+            raise ValueError(f"supersample must be a positive integer, got {supersample!r}.")
+        light = (ambient_light, light_directions, light_colors, exposure, shininess)
+        if shading == "flat" and any(value is not None for value in light):
+            raise ValueError('Light, exposure and shininess need shading="phong", got shading="flat".')
+        self.geometry = Geometry(meshes)
+        self.class_index = _class_labels(class_index, len(meshes))
+        self.background = _background(background)
+        self.lighting = None
+        if shading == "phong":
+            exposure = 1.0 if exposure is None else exposure
+            shininess = 13.4 if shininess is None else shininess
+            self.lighting = Lighting(ambient_light, light_directions, light_colors, exposure, shininess)
+        self.supersample = supersample
+        self.all_buffers = buffers == "all"
+
+    def __call__(self, scene: Scene) -> RenderResult:
+        """Renders a scene.
+
+        Args:
+            scene: the `Scene`, with as many objects as the renderer has meshes.
+
+        Returns:
+            The `RenderResult`, with float32 buffers. Without the optional buffers if ``buffers="core"``.
+
+        Raises:
+            ValueError: if the number of objects, or the size of a background image, does not fit.
+        """
+        count, camera = self.class_index.shape[0], scene.camera
+        if scene.T_world_object.shape[0] != count:
+            raise ValueError(
+                f"The scene must have one object per mesh of the renderer ({count}), "
+                f"got {scene.T_world_object.shape[0]} objects."
+            )
+        size = self.background.shape[:2]
+        if size not in ((1, 1), (camera.height, camera.width)):
+            raise ValueError(
+                f"The background image must have the size of the camera's image ({camera.height}, {camera.width}), "
+                f"got {size}."
+            )
+        return RenderResult(**_render(self, scene))
+
+
+@eqx.filter_jit
+def _render(renderer: MeshRenderer, scene: Scene) -> dict[str, Array]:
+    if scene.T_world_object.shape[0] == 0:
+        return _background_buffers(renderer, scene.camera)
+    render = fused_buffers(scene.camera.height, scene.camera.width, renderer.supersample, renderer.all_buffers)
+    shared = (renderer.geometry, renderer.background, renderer.class_index)
+    buffers = render(*jax.lax.stop_gradient((shared, per_scene_inputs(renderer, scene))))
+    return {name: buffer[0] for name, buffer in buffers.items()}
+
+
+def per_scene_inputs(renderer: MeshRenderer, scene: Scene) -> PerScene:
+    """What the kernels want to know about a scene, as a batch of one."""
+    with jax.default_matmul_precision("highest"):  # a GPU would round poses to 10 bits
+        T_camera_object, T_clip_object = scene.T_camera_object, scene.T_clip_object
+        lights = jnp.zeros((0, 3)) if renderer.lighting is None else renderer.lighting.rows(scene.camera.T_camera_world)
+    return PerScene(
+        T_clip_object=T_clip_object.astype(jnp.float32)[None],
+        T_camera_object=T_camera_object.astype(jnp.float32)[None],
+        instance_index=scene.instance_index.astype(jnp.int32)[None],
+        lights=lights.astype(jnp.float32)[None],
+    )
+
+
+def _background_buffers(renderer: MeshRenderer, camera: Camera) -> dict[str, Array]:
+    """The buffers of a scene without objects."""
+    size = (camera.height, camera.width)
+    rgb = jnp.broadcast_to((255 * renderer.background + 0.5).astype(jnp.uint8), (*size, 3))
+    buffers = {
+        "rgb": jnp.concatenate([rgb, jnp.zeros((*size, 1), jnp.uint8)], axis=-1),
+        "coord_depth": jnp.full((*size, 4), BACKGROUND_DEPTH, jnp.float32),
+        "instance_index": jnp.zeros(size, jnp.int16),
+    }
+    if renderer.all_buffers:
+        buffers |= {
+            "class_index": jnp.zeros(size, jnp.int16),
+            "normals": jnp.zeros((*size, 4), jnp.float32),
+            "vertex_indices": jnp.zeros((*size, 3), jnp.int32),
+            "barycentric_coeffs": jnp.zeros((*size, 3), jnp.float32),
+            "cam_coordinates": jnp.full((*size, 4), BACKGROUND_DEPTH, jnp.float32),
+        }
+    return buffers
+
+
+def _class_labels(class_index: ArrayLike | None, count: int) -> Array:
+    labels = np.ones(count, np.int32) if class_index is None else np.asarray(class_index)
+    if labels.shape != (count,) or (count and not np.issubdtype(labels.dtype, np.integer)):
+        raise ValueError(f"class_index must hold {count} integers, got shape {labels.shape}, dtype {labels.dtype}.")
+    if count and (labels.min() < 1 or labels.max() > MAX_INSTANCE_INDEX):
+        raise ValueError(f"class_index must lie in 1..{MAX_INSTANCE_INDEX}, got {labels.tolist()}.")
+    return jnp.asarray(labels, jnp.int32)
+
+
+def _background(background: ArrayLike | None) -> Array:
+    image = np.zeros(3) if background is None else np.asarray(background)
+    if image.ndim not in (1, 3):
+        raise ValueError(f"background must be a (3,) colour or an (H, W, 3) image, got shape {image.shape}.")
+    image = image.reshape(1, 1, -1) if image.ndim == 1 else image
+    return jnp.asarray(as_unit_color(image, "background", (None, None)), jnp.float32)

@@ -1,0 +1,1 @@
+"""Meshes: files, materials, normals, shapes. Needs no renderer."""

@@ -1,0 +1,55 @@
+"""Materials: textures packed into one flat buffer of texels, and base colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt8
+from numpy.typing import ArrayLike
+
+from .arrays import as_unit_color
+
+WHITE = np.ones((1, 1, 3))
+
+
+class Materials(eqx.Module):
+    """The materials of a mesh. A material without a texture has one white texel.
+
+    Attributes:
+        texels: (T, 4) uint8, RGBA (alpha 255) of all textures, each row by row from its top left corner.
+        textures: (M, 3) int32: first texel, width and height of the texture of each material.
+        base_colors: (M, 3) float32 in [0, 1], multiplied with the texture.
+    """
+
+    texels: UInt8[Array, "texels 4"]
+    textures: Int[Array, "materials 3"]
+    base_colors: Float[Array, "materials 3"]
+
+    def __init__(self, texture: ArrayLike | Sequence[ArrayLike | None] | None, base_color: ArrayLike | None):
+        images: list[Any] = list(texture) if isinstance(texture, list | tuple) else [texture]
+        images = [WHITE if image is None else as_unit_color(image, "texture", (None, None)) for image in images]
+        if not images or any(image.size == 0 for image in images):
+            raise ValueError("Mesh texture must not be empty: give an (Ht, Wt, 3) array, a list of them, or None.")
+        base_color = np.ones(3) if base_color is None else np.asarray(base_color)
+        if base_color.ndim == 1:
+            base_color = np.broadcast_to(base_color, (len(images), *base_color.shape))
+        base_color = as_unit_color(base_color, "base_color", (len(images),))
+
+        sizes = [image.shape[0] * image.shape[1] for image in images]
+        offsets = np.cumsum([0, *sizes[:-1]])
+        texels = np.full((sum(sizes), 4), 255, np.uint8)
+        texels[:, :3] = np.concatenate([np.rint(255 * image).reshape(-1, 3) for image in images])
+        self.texels = jnp.asarray(texels)
+        self.textures = jnp.asarray(
+            [(offset, image.shape[1], image.shape[0]) for offset, image in zip(offsets, images)], jnp.int32
+        )
+        self.base_colors = jnp.asarray(base_color, jnp.float32)
+
+    @property
+    def count(self) -> int:
+        """Number of materials."""
+        return self.textures.shape[0]

@@ -1,0 +1,188 @@
+"""Triangle meshes with vertex colours and textured materials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from numpy.typing import ArrayLike
+
+from .arrays import as_array, as_unit_color
+from .materials import Materials
+from .vertex_normals import vertex_normals
+
+
+class Mesh(eqx.Module):
+    """A textured triangle mesh in its object frame.
+
+    Conventions:
+        - Metres. The object frame is the frame of the vertices.
+        - Both sides of a triangle are drawn; the winding only matters for computed normals (counter-clockwise
+          seen from outside).
+        - uv (0, 0) is the lower left corner of the texture, v points up, textures repeat. Row 0 of a texture is its
+          top. (glTF counts v downwards; `Mesh.load` converts.)
+        - Colour of a point = texture x vertex colour x base colour of the material, all taken as they are: no gamma.
+
+    Attributes:
+        vertices: (V, 3) float32, metres.
+        faces: (F, 3) int32, vertex numbers from 0.
+        normals: (V, 3) float32, unit length.
+        colors: optional (V, 3) float32 in [0, 1].
+        uv: (V, 2) float32; zeros if there is no texture.
+        face_material: (F,) int32, row of `materials` for each triangle.
+        materials: the `Materials`.
+    """
+
+    vertices: Float[Array, "vertices 3"]
+    faces: Int[Array, "faces 3"]
+    normals: Float[Array, "vertices 3"]
+    colors: Float[Array, "vertices 3"] | None
+    uv: Float[Array, "vertices 2"]
+    face_material: Int[Array, " faces"]
+    materials: Materials
+
+    def __init__(
+        self,
+        vertices: ArrayLike,
+        faces: ArrayLike,
+        *,
+        normals: ArrayLike | None = None,
+        colors: ArrayLike | None = None,
+        uv: ArrayLike | None = None,
+        texture: ArrayLike | Sequence[ArrayLike | None] | None = None,
+        base_color: ArrayLike | None = None,
+        face_material: ArrayLike | None = None,
+    ):
+        """Builds a mesh from arrays.
+
+        Args:
+            vertices: (V, 3) float, metres.
+            faces: (F, 3) int, vertex numbers from 0.
+            normals: (V, 3) float, not zero; normalised. Default: the mean of the adjacent triangles' normals,
+                weighted by angle.
+            colors: (V, 3) or (V, 4), uint8 or float in [0, 1]; alpha is ignored. Default: white.
+            uv: (V, 2) float texture coordinates, v up.
+            texture: (Ht, Wt, 3) or (Ht, Wt, 4), uint8 or float in [0, 1]; alpha is ignored. For several materials
+                a list, with None for one that has no texture.
+            base_color: (3,) or (4,) float in [0, 1], or one row per material. Default: white.
+            face_material: (F,) int, the material of each triangle. Default: 0.
+
+        Raises:
+            ValueError: if a shape, dtype or value is not as described.
+        """
+        vertices = as_array(vertices, "vertices", (None, 3), np.floating)
+        faces = as_array(faces, "faces", (None, 3), np.integer)
+        count = vertices.shape[0]
+        if count == 0 or faces.shape[0] == 0:
+            raise ValueError(f"Mesh is empty: got {count} vertices and {faces.shape[0]} faces.")
+        if faces.min() < 0 or faces.max() >= count:
+            raise ValueError(
+                f"Mesh faces must hold vertex numbers in 0..{count - 1}, got {faces.min()}..{faces.max()}."
+            )
+        if texture is not None and uv is None:
+            raise ValueError("Mesh texture needs uv coordinates, got none. Give uv=(V, 2).")
+        self.materials = Materials(texture, base_color)
+        if face_material is None:
+            face_material = np.zeros(faces.shape[0], np.int32)
+        face_material = as_array(face_material, "face_material", (faces.shape[0],), np.integer)
+        if face_material.min() < 0 or face_material.max() >= self.materials.count:
+            raise ValueError(
+                f"Mesh face_material must lie in 0..{self.materials.count - 1}, "
+                f"got {face_material.min()}..{face_material.max()}."
+            )
+        if normals is None:
+            normals = vertex_normals(vertices, faces)
+        else:
+            normals = as_array(normals, "normals", (count, 3), np.floating)
+            normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
+        if colors is not None:
+            colors = as_unit_color(colors, "Mesh colors", (count,))
+        uv = np.zeros((count, 2)) if uv is None else as_array(uv, "uv", (count, 2), np.floating)
+
+        self.vertices = jnp.asarray(vertices, jnp.float32)
+        self.faces = jnp.asarray(faces, jnp.int32)
+        self.normals = jnp.asarray(normals, jnp.float32)
+        self.colors = None if colors is None else jnp.asarray(colors, jnp.float32)
+        self.uv = jnp.asarray(uv, jnp.float32)
+        self.face_material = jnp.asarray(face_material, jnp.int32)
+
+    @classmethod
+    def load(cls, path: str | Path, *, scale: float = 1.0) -> Mesh:
+        """Reads a mesh file: glTF, GLB, OBJ, PLY or STL.
+
+        Takes textures, vertex colours, base colours and normals from the file, joins several parts into one mesh and
+        applies node transforms. The vertices of a part keep the order of the file, so that vertex numbers can be
+        compared; if it has colours per triangle, each triangle gets vertices of its own.
+
+        Args:
+            path: the file. Textures are looked for where the file says, relative to it.
+            scale: metres per unit of the file; 1e-3 for a file in millimetres.
+
+        Returns:
+            The mesh.
+
+        Raises:
+            ValueError: if the file is missing, cannot be read, or holds no triangles, or scale is not positive.
+        """
+        from .load import load_mesh  # trimesh is slow to import
+
+        return cls(**load_mesh(path, scale))
+
+    @property
+    def num_triangles(self) -> int:
+        """Number of triangles."""
+        return self.faces.shape[0]
+
+    @property
+    def bounds(self) -> Float[np.ndarray, "2 3"]:
+        """(2, 3) float: smallest and largest vertex coordinates, metres."""
+        vertices = np.asarray(self.vertices)
+        return np.stack([vertices.min(axis=0), vertices.max(axis=0)])
+
+    @property
+    def diameter(self) -> float:
+        """Largest distance between two vertices, metres."""
+        corners = _hull_corners(np.asarray(self.vertices, np.float64))
+        return max(float(np.linalg.norm(corners - corner, axis=1).max()) for corner in corners)
+
+    def transformed(self, T_object_mesh: ArrayLike) -> Mesh:
+        """The mesh in another object frame.
+
+        Args:
+            T_object_mesh: (4, 4) float, mesh frame to the new object frame: rotation, uniform scale and translation
+                (stillleben's pretransform).
+
+        Returns:
+            The mesh with transformed vertices and normals.
+
+        Raises:
+            ValueError: if the shape is wrong or the upper left block is no rotation times a positive scale.
+        """
+        T = as_array(T_object_mesh, "T_object_mesh", (4, 4), np.floating).astype(np.float64)
+        A = T[:3, :3]
+        scale = np.cbrt(np.linalg.det(A))
+        if not scale > 0 or np.abs(A.T @ A - scale**2 * np.eye(3)).max() > 1e-4 * scale**2:
+            raise ValueError(
+                f"T_object_mesh must be a rotation times one positive scale (upper left 3x3), got {A.tolist()}."
+            )
+        vertices = np.asarray(self.vertices, np.float64) @ A.T + T[:3, 3]
+        normals = np.asarray(self.normals, np.float64) @ (A / scale).T
+        return eqx.tree_at(
+            lambda mesh: (mesh.vertices, mesh.normals),
+            self,
+            (jnp.asarray(vertices, jnp.float32), jnp.asarray(normals, jnp.float32)),
+        )
+
+
+def _hull_corners(vertices: np.ndarray) -> np.ndarray:
+    """Vertices of the convex hull; all of them where the hull is flat and qhull gives up."""
+    from scipy.spatial import ConvexHull, QhullError
+
+    try:
+        return vertices[ConvexHull(vertices).vertices]
+    except (QhullError, ValueError):
+        return np.unique(vertices, axis=0)
