@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from .._gradients.pose_gradients import visible_objects
 from .._gradients.render import Renderer, images_of
 from .._images.observation import Observation
-from .._losses.losses import LossFunction
+from .._losses.comparison import LossFunction
 from .._scene.render_result import RenderResult
 from .._scene.scene import Scene
 from .._scene.typing import PoseDelta, PoseDeltas, Transform, Transforms

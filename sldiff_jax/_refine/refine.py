@@ -19,8 +19,9 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from .._gradients.pose_gradients import visible_objects
 from .._gradients.render import Renderer
 from .._images.observation import Observation
+from .._losses.comparison import LossFunction
+from .._losses.default import default_loss
 from .._losses.loss import Loss
-from .._losses.losses import LossFunction, default_loss
 from .._losses.pyramid import blurred
 from .._scene.poses import apply_twist
 from .._scene.render_result import RenderResult

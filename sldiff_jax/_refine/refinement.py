@@ -8,7 +8,7 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from .._losses.losses import LossFunction
+from .._losses.comparison import LossFunction
 from .._scene.scene import Scene
 
 

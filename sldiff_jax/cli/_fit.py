@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from .._gradients.render import Renderer
 from .._images.observation import Observation
-from .._losses.losses import LossFunction, default_loss
+from .._losses.comparison import LossFunction
+from .._losses.default import default_loss
 from .._refine.least_squares import GaussNewton, LevenbergMarquardt
 from .._refine.refine import refine_poses
 from .._refine.refinement import Refinement, Stage

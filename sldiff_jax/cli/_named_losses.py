@@ -5,20 +5,11 @@ from __future__ import annotations
 import math
 import re
 
+from .._losses.colour import edge_loss, huber_loss, l1_loss, l2_loss, photometric_loss, zncc_loss
+from .._losses.depth import depth_loss
 from .._losses.loss import Loss
-from .._losses.losses import (
-    depth_loss,
-    dice_loss,
-    edge_loss,
-    huber_loss,
-    l1_loss,
-    l2_loss,
-    neg_iou_loss,
-    photometric_loss,
-    silhouette_loss,
-    zncc_loss,
-)
 from .._losses.pyramid import pyramid
+from .._losses.silhouette import dice_loss, neg_iou_loss, silhouette_loss
 from ._errors import InputError
 
 LOSSES: dict[str, Loss] = {

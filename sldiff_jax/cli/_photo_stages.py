@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from .._images.observation import Observation
+from .._losses.colour import zncc_loss
+from .._losses.depth import depth_loss
 from .._losses.loss import Loss
-from .._losses.losses import depth_loss, silhouette_loss, zncc_loss
+from .._losses.silhouette import silhouette_loss
 from .._refine.refinement import Stage
 from ._fit import split_steps
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from .._losses.losses import OCCLUDER_MARGIN
+from .._losses.silhouette import OCCLUDER_MARGIN
 from ..metrics import rotation_error, translation_error
 
 

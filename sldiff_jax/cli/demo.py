@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 
 from .._images.observation import Observation
 from .._images.resample import reduce_color
-from .._losses.losses import photometric_loss
+from .._losses.colour import photometric_loss
 from .._refine.hypotheses import random_starts
 from .._refine.refinement import Refinement, Stage
 from .._scene.camera import Camera

@@ -7,7 +7,7 @@ import pytest
 import scipy.ndimage
 from loss_images import make_rendering, observed
 
-from sldiff_jax._losses.losses.filters import BINOMIAL, gaussian, smooth, smooth_observation, smooth_rendering
+from sldiff_jax._losses.filters import BINOMIAL, gaussian, smooth, smooth_observation, smooth_rendering
 
 
 def filtered(image: np.ndarray, kernel, stride: int = 1) -> np.ndarray:
