@@ -9,10 +9,11 @@ from ._gradients.pose_gradients import image_change as image_change
 from ._gradients.pose_gradients import pose_gradient_maps as pose_gradient_maps
 from ._gradients.pose_gradients import pose_jacobian as pose_jacobian
 from ._gradients.pose_gradients import visible_objects as visible_objects
-from ._gradients.render import Renderer as Renderer
-from ._gradients.render import Rendering as Rendering
 from ._gradients.render import render as render
-from ._gradients.render_jvp import render_jvp as render_jvp
+from ._gradients.render import render_jvp as render_jvp
+from ._gradients.rendering import DifferentiableRenderer as DifferentiableRenderer
+from ._gradients.rendering import Renderer as Renderer
+from ._gradients.rendering import Rendering as Rendering
 from ._images.crop import crop_to_object as crop_to_object
 from ._images.observation import Observation as Observation
 from ._losses.colour import edge_loss as edge_loss

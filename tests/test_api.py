@@ -11,6 +11,7 @@ import sldiff_jax as sl
 
 PUBLIC = {
     "Camera",
+    "DifferentiableRenderer",
     "GaussNewton",
     "GradCheck",
     "LevenbergMarquardt",
@@ -67,8 +68,9 @@ FUNCTIONS = [name for name in NAMES if inspect.isfunction(getattr(sl, name, None
 LOSSES = [name for name in NAMES if isinstance(getattr(sl, name, None), sl.Loss)]
 
 # These take and give objects and numbers alone; the objects' own docstrings state the shapes.
-NO_ARRAYS = {"Loss", "Renderer", "ResidualLoss", "Residuals", "Stage", "Status", "GaussNewton", "LevenbergMarquardt",
-             "blurred", "check_grad", "pyramid", "render", "residual_loss"}  # fmt: skip
+NO_ARRAYS = {"DifferentiableRenderer", "Loss", "Renderer", "ResidualLoss", "Residuals", "Stage", "Status",
+             "GaussNewton", "LevenbergMarquardt", "blurred", "check_grad", "pyramid", "render",
+             "residual_loss"}  # fmt: skip
 
 # These raise nothing of their own.
 NEVER_RAISE = {"default_loss", "residual_loss", "weighted"}

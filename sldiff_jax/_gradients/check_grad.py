@@ -15,7 +15,8 @@ from .._scene.render_result import RenderResult
 from .._scene.scene import Scene
 from .._scene.transforms import compose
 from .pose_gradients import visible_objects
-from .render import Renderer, Rendering, render
+from .render import render
+from .rendering import Renderer, Rendering
 
 
 class GradCheck(eqx.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .._gradients.render import Rendering
+from .._gradients.rendering import Rendering
 from .._images.observation import Observation
 from .comparison import charbonnier, compared_region, largest_near, required, weigh
 from .loss import Kernel, Residuals, identity, residual_loss

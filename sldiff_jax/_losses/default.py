@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._gradients.render import Rendering
+from .._gradients.rendering import Rendering
 from .._images.observation import Observation
 from .colour import zncc_loss
 from .depth import depth_loss

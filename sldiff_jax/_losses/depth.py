@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .._gradients.render import Rendering
+from .._gradients.rendering import Rendering
 from .._images.observation import Observation
 from .._scene.typing import ScalarImage
 from .comparison import charbonnier, compared_region, largest_near, required

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._gradients.render import Rendering
+from .._gradients.rendering import Rendering
 from .._images.observation import Observation
 from .._scene.typing import ColorImage, ScalarImage
 

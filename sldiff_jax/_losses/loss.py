@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from .._gradients.render import Rendering
+from .._gradients.rendering import Rendering
 from .._images.input import as_weight
 from .._images.observation import Observation
 from .._scene.transforms import is_concrete

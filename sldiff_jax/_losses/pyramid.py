@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._gradients.render import Rendering
+from .._gradients.rendering import Rendering
 from .._images.observation import Observation
 from .filters import BINOMIAL, gaussian, smooth_observation, smooth_rendering
 from .loss import Loss, Residuals

@@ -16,10 +16,9 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from .._gradients.pose_gradients import visible_objects
-from .._gradients.render import Renderer, images_of
+from .._gradients.rendering import DifferentiableRenderer
 from .._images.observation import Observation
 from .._losses.comparison import LossFunction
-from .._scene.render_result import RenderResult
 from .._scene.scene import Scene
 from .._scene.typing import PoseDelta, PoseDeltas, Transform, Transforms
 from .least_squares import GaussNewton, LevenbergMarquardt, Trust, first_trust, judge, normal_equations, solve
@@ -35,7 +34,7 @@ class Problem(eqx.Module):
     Attributes:
         scene: camera and labels; its poses are not used. N objects.
         observation: the images to explain.
-        renderer: any `Renderer`; None if the caller renders.
+        renderer: what draws, and knows how its images change.
         loss: of rendering and observation.
         retraction: how a delta moves a pose (static).
         unit: (N, 6) float, the unit of each component of a delta: radians, then metres.
@@ -44,7 +43,7 @@ class Problem(eqx.Module):
 
     scene: Scene
     observation: Observation
-    renderer: Renderer | None
+    renderer: DifferentiableRenderer
     loss: LossFunction
     retraction: Retraction = eqx.field(static=True)
     unit: PoseDeltas
@@ -118,25 +117,21 @@ def extended(progress: Progress, steps: int) -> Progress:
 
 def advance(problem: Problem, method: Method, progress: Progress, until: int | Int[Array, ""]) -> Progress:
     """Steps until `until` steps were made in all, or nothing can improve. To be compiled."""
-    renderer = problem.renderer
-    assert renderer is not None
 
     def unfinished(progress: Progress) -> Bool[Array, ""]:
         return (progress.step < until) & progress.active(problem.tolerance)
 
     def body(progress: Progress) -> Progress:
-        T = progress.T_world_object
-        results = batched(lambda T: renderer(with_poses(problem.scene, T)), len(T))(T)
-        return respond(problem, method, progress, results)
+        return respond(problem, method, progress, draw(problem.renderer, problem.scene, progress.T_world_object))
 
     return jax.lax.while_loop(unfinished, body, progress)
 
 
-def respond(problem: Problem, method: Method, progress: Progress, results: RenderResult) -> Progress:
-    """One step, given what the renderer made of the poses: K results, stacked."""
+def respond(problem: Problem, method: Method, progress: Progress, drawings: Any) -> Progress:
+    """One step, given what the renderer made of the poses: K drawings, stacked."""
     T = progress.T_world_object
-    step = batched(lambda T, memory, result: _step(problem, method, T, memory, result), len(T))
-    losses, seen, T_next, memory, origin = step(T, progress.memory, results)
+    step = batched(lambda T, memory, drawing: _step(problem, method, T, memory, drawing), len(T))
+    losses, seen, T_next, memory, origin = step(T, progress.memory, drawings)
     return Progress(
         step=progress.step + 1,
         T_world_object=T_next,
@@ -149,14 +144,14 @@ def respond(problem: Problem, method: Method, progress: Progress, results: Rende
 
 
 def _step(
-    problem: Problem, method: Method, T: Transforms, memory: Any, result: RenderResult
+    problem: Problem, method: Method, T: Transforms, memory: Any, drawing: Any
 ) -> tuple[Float[Array, ""], Bool[Array, ""], Transforms, Any, dict[str, Array]]:
     """Loss, visibility, next poses, memory, and the step's length, with visibility and loss where it begins."""
-    scene, unit = with_poses(problem.scene, T), problem.unit
+    scene, renderer, unit = with_poses(problem.scene, T), problem.renderer, problem.unit
     moved = jax.vmap(problem.retraction)
-    visible = seen = jnp.all(visible_objects(scene, result))
+    visible = seen = jnp.all(visible_objects(scene, renderer.buffers(scene, drawing)))
     if isinstance(method, GaussNewton | LevenbergMarquardt):
-        equations = normal_equations(problem.loss, scene, result, problem.observation, unit)  # pyright: ignore
+        equations = normal_equations(problem.loss, scene, renderer, drawing, problem.observation, unit)  # pyright: ignore
         loss = kept_loss = equations.loss
         if isinstance(method, LevenbergMarquardt):
             memory = judge(method, memory, Trust(T, visible, equations, memory.damping))
@@ -168,7 +163,7 @@ def _step(
     else:
 
         def loss_after(delta: PoseDeltas) -> Float[Array, ""]:
-            images = images_of(with_poses(problem.scene, moved(T, delta * unit)), result)
+            images = renderer.images(with_poses(problem.scene, moved(T, delta * unit)), drawing)
             return problem.loss(images, problem.observation)
 
         zero = jnp.zeros_like(unit)
@@ -191,6 +186,11 @@ def _step(
         length = jnp.where(rests, jnp.inf, _longest(update))
     origin = {"length": length, "visible": visible, "loss": kept_loss.astype(T.dtype)}
     return loss.astype(T.dtype), seen, moved(T, update * unit), memory, origin
+
+
+def draw(renderer: DifferentiableRenderer, scene: Scene, T: Float[Array, "starts objects 4 4"]) -> Any:
+    """The drawings of every start, stacked."""
+    return batched(lambda T: renderer.draw(with_poses(scene, T)), len(T))(T)
 
 
 def _longest(update: PoseDeltas) -> Float[Array, ""]:

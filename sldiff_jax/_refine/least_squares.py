@@ -7,16 +7,16 @@ share at their common outline is left to the iteration.
 
 from __future__ import annotations
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from .._gradients.render import Rendering, images_of
-from .._gradients.render_jvp import change_of_images
+from .._gradients.rendering import DifferentiableRenderer, Rendering
 from .._images.observation import Observation
 from .._losses.loss import Loss
-from .._scene.render_result import RenderResult
 from .._scene.scene import Scene
 from .._scene.typing import PoseDeltas, Transforms
 
@@ -63,10 +63,15 @@ class NormalEquations(eqx.Module):
 
 
 def normal_equations(
-    loss: Loss, scene: Scene, result: RenderResult, observation: Observation, unit: PoseDeltas
+    loss: Loss,
+    scene: Scene,
+    renderer: DifferentiableRenderer,
+    drawing: Any,
+    observation: Observation,
+    unit: PoseDeltas,
 ) -> NormalEquations:
     """The Gauss-Newton model of a loss in units of `unit`, (N, 6): radians and metres."""
-    rendering = images_of(scene, result)
+    rendering = renderer.images(scene, drawing)
     value, image_gradient = jax.value_and_grad(loss)(rendering, observation)
 
     def values(rendering: Rendering) -> list[Array]:
@@ -76,7 +81,7 @@ def normal_equations(
     _, change_of_values = jax.linearize(values, rendering)
 
     def of_object(basis: Float[Array, "6 objects 6"]) -> tuple[Float[Array, "6"], Float[Array, "6 6"]]:
-        changes = jax.vmap(lambda delta: change_of_images(scene, result, delta))(basis * unit)
+        changes = jax.vmap(lambda delta: renderer.change(scene, drawing, delta))(basis * unit)
         gradients = [
             jnp.tensordot(change, by_pixel, by_pixel.ndim)
             for change, by_pixel in zip(jax.tree.leaves(changes), jax.tree.leaves(image_gradient))

@@ -6,18 +6,19 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._gradients.render import Renderer
+from .._gradients.black_box import BlackBox
+from .._gradients.rendering import DifferentiableRenderer
 from .._losses.loss import Loss
 from .._scene.render_result import RenderResult
 from .._scene.scene import Scene
-from .descent import Method, Problem, Progress, advance, batched, respond, with_poses
+from .descent import Method, Problem, Progress, advance, batched, draw, respond, with_poses
 
 Loop = Callable[[Progress, int], Progress]
 """Goes on until that many steps were made in all, or nothing can improve."""
@@ -30,12 +31,18 @@ class Timing(NamedTuple):
     seconds_per_step: float
 
 
-def draw(
-    renderer: Renderer, jit: bool, scene: Scene, T_world_object: Float[Array, "starts objects 4 4"]
+def first_buffers(
+    renderer: DifferentiableRenderer, jit: bool, scene: Scene, T_world_object: Float[Array, "starts objects 4 4"]
 ) -> RenderResult:
     """The buffers of every start, stacked."""
+    if not jit:
+        drawings = _draw_one_by_one(renderer, scene, T_world_object)
+        return _stack([renderer.buffers(scene, drawing) for drawing in drawings])
+    buffers = _buffers_kept
+    if not _is_plain(renderer):
+        buffers = eqx.filter_jit(lambda renderer, scene, T: _buffers(renderer, scene, T))
     try:
-        return _drawn(renderer, jit, scene, T_world_object)
+        return buffers(renderer, scene, T_world_object)
     except jax.errors.JAXTypeError as error:
         raise ValueError(
             "This renderer looks at values that are not there while JAX traces it. Leave it out of what is compiled: "
@@ -43,37 +50,31 @@ def draw(
         ) from error
 
 
-def _drawn(
-    renderer: Renderer, jit: bool, scene: Scene, T_world_object: Float[Array, "starts objects 4 4"]
-) -> RenderResult:
-    if not jit:
-        return _stack(_draw_one_by_one(renderer, scene, T_world_object))
-    drawn = (
-        _draw_kept
-        if isinstance(renderer, eqx.Module)
-        else eqx.filter_jit(lambda renderer, scene, T: _draw(renderer, scene, T))
-    )
-    return drawn(renderer, scene, T_world_object)
+def _buffers(renderer: DifferentiableRenderer, scene: Scene, T: Float[Array, "starts objects 4 4"]) -> RenderResult:
+    return batched(lambda drawing: renderer.buffers(scene, drawing), len(T))(draw(renderer, scene, T))
 
 
-def _draw(renderer: Renderer, scene: Scene, T: Float[Array, "starts objects 4 4"]) -> RenderResult:
-    return batched(lambda T: renderer(with_poses(scene, T)), len(T))(T)
+_buffers_kept = eqx.filter_jit(_buffers)
 
 
-_draw_kept = eqx.filter_jit(_draw)
+def _draw_one_by_one(
+    renderer: DifferentiableRenderer, scene: Scene, T: Float[Array, "starts objects 4 4"]
+) -> list[Any]:
+    return [renderer.draw(with_poses(scene, T_one)) for T_one in T]
 
 
-def _draw_one_by_one(renderer: Renderer, scene: Scene, T: Float[Array, "starts objects 4 4"]) -> list[RenderResult]:
-    return [renderer(with_poses(scene, T_one)) for T_one in T]
+def _stack(drawings: list[Any]) -> Any:
+    return jax.tree.map(lambda *x: jnp.stack(x), *drawings)
 
 
-def _stack(results: list[RenderResult]) -> RenderResult:
-    return jax.tree.map(lambda *x: jnp.stack(x), *results)
+def _is_plain(renderer: DifferentiableRenderer) -> bool:
+    """Whether it is data, which a compiled function takes as an argument."""
+    return isinstance(renderer.renderer if isinstance(renderer, BlackBox) else renderer, eqx.Module)
 
 
-def _respond_to(problem: Problem, method: Method, progress: Progress, results: list[RenderResult]) -> Progress:
-    """The buffers are stacked in here, where XLA does it without a copy if there is only one."""
-    return respond(problem, method, progress, _stack(results))
+def _respond_to(problem: Problem, method: Method, progress: Progress, drawings: list[Any]) -> Progress:
+    """The drawings are stacked in here, where XLA does it without a copy if there is only one."""
+    return respond(problem, method, progress, _stack(drawings))
 
 
 @functools.lru_cache(maxsize=16)
@@ -94,20 +95,20 @@ def make_loop(problem: Problem, method: Method, jit: bool) -> Loop:
     renderer are plain data are they kept; with those of the user's own, the compiled function goes with the loop.
     """
     renderer = problem.renderer
-    assert renderer is not None
     if jit:
-        plain = isinstance(problem.loss, Loss) and isinstance(renderer, eqx.Module)
+        plain = isinstance(problem.loss, Loss) and _is_plain(renderer)
         compiled = _kept(method, False) if plain else _compiled(False)
         return lambda progress, until: compiled(problem, method, progress, jnp.asarray(until))
 
-    # An eager renderer stays outside of what is compiled.
-    rest = dataclasses.replace(problem, renderer=None)
-    step = _kept(method, True) if isinstance(problem.loss, Loss) else _compiled(True)
+    # A black box stays outside of what is compiled.
+    rest = dataclasses.replace(problem, renderer=BlackBox(None)) if isinstance(renderer, BlackBox) else problem
+    plain = isinstance(problem.loss, Loss) and (isinstance(renderer, BlackBox) or _is_plain(renderer))
+    step = _kept(method, True) if plain else _compiled(True)
 
     def loop(progress: Progress, until: int) -> Progress:
         while progress.step < until and progress.active(rest.tolerance):
-            results = _draw_one_by_one(renderer, rest.scene, progress.T_world_object)
-            progress = step(rest, method, progress, results)
+            drawings = _draw_one_by_one(renderer, rest.scene, progress.T_world_object)
+            progress = step(rest, method, progress, drawings)
         return progress
 
     return loop

@@ -119,11 +119,11 @@ class Camera(eqx.Module):
 
         Args:
             fov_x: horizontal field of view, scalar float, radians, in (0, pi).
-            width: image width, pixels.
-            height: image height, pixels.
-            near: depth of the near plane, metres.
-            far: depth of the far plane, metres.
-            T_world_camera: (4, 4) camera pose, metres. Default: the identity.
+            width: this and the others as for `from_intrinsics`.
+            height: likewise.
+            near: likewise.
+            far: likewise.
+            T_world_camera: likewise.
 
         Returns:
             The camera.

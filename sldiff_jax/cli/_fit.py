@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
-from .._gradients.render import Renderer
+from .._gradients.rendering import Renderer
 from .._images.observation import Observation
 from .._losses.comparison import LossFunction
 from .._losses.default import default_loss

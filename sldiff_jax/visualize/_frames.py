@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._gradients.render import Renderer
+from .._gradients.rendering import Renderer
 from .._refine.refinement import Refinement
 from .._scene.scene import Scene
 from ._colors import BLUE, AnyPicture, ColorPicture, as_float

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._gradients.render import Renderer
+from .._gradients.rendering import Renderer
 from .._refine.refinement import Refinement, Status
 from .._scene.scene import Scene
 from ._colors import BLUE, ORANGE, AnyPicture

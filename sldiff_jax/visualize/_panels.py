@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._gradients.render import Renderer
+from .._gradients.rendering import Renderer
 from .._scene.scene import Scene
 from ._colors import BLUE, ORANGE, AnyPicture, as_uint8
 from ._figure import TEXT_WIDTH, new_figure

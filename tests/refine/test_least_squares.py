@@ -9,7 +9,8 @@ from analytic import HEIGHT, WIDTH, random_scene
 from derivatives import QUICK_COMPILATION
 
 import sldiff_jax as sl
-from sldiff_jax._refine.refine.least_squares import NormalEquations, Trust, first_trust, judge, normal_equations, solve
+from sldiff_jax._gradients.black_box import BlackBox
+from sldiff_jax._refine.least_squares import NormalEquations, Trust, first_trust, judge, normal_equations, solve
 
 UNIT = np.array([[0.5, 0.5, 0.5, 0.1, 0.1, 0.1], [1, 1, 1, 0.2, 0.2, 0.2], [2, 2, 2, 1, 1, 1]])
 
@@ -31,7 +32,9 @@ def problem(x64):
 def equations_of(loss, problem):
     scene, result, observation = problem
     compiled = jax.jit(
-        lambda scene, result, observation: normal_equations(loss, scene, result, observation, jnp.asarray(UNIT)),
+        lambda scene, result, observation: normal_equations(
+            loss, scene, BlackBox(None), result, observation, jnp.asarray(UNIT)
+        ),
         compiler_options=QUICK_COMPILATION,
     )
     return compiled(scene, result, observation)

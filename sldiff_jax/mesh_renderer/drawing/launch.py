@@ -16,9 +16,8 @@ from jaxtyping import Array, Float, Int
 from . import kernels
 from .geometry import Geometry
 
-GEOMETRY_ARRAYS = (
-    "objects", "vertices", "normals", "colors", "uv", "faces", "face_material", "texels", "textures", "base_colors",
-)  # fmt: skip
+BUFFERS = ("rgb", "coord_depth", "instance_index")
+OPTIONAL_BUFFERS = ("class_index", "normals", "vertex_indices", "barycentric_coeffs", "cam_coordinates")
 
 
 class PerScene(eqx.Module):
@@ -75,10 +74,7 @@ def visibility(height: int, width: int):
     def find_visible(geometry: Geometry, per_scene: PerScene):
         scenes = per_scene.instance_index.shape[0]
         dims = {"clip": (scenes, geometry.drawn_vertices), "visible": (scenes, height, width)}
-        _, visible = _call(
-            "find_visible", len(dims), dims,
-            *(getattr(geometry, name) for name in GEOMETRY_ARRAYS), per_scene.T_clip_object, geometry.drawn_faces,
-        )  # fmt: skip
+        _, visible = _call("find_visible", dims, *_meshes(geometry), per_scene.T_clip_object, geometry.drawn_faces)
         return jax.lax.bitcast_convert_type(visible[..., 0], jnp.int32)  # the low word; all ones where empty
 
     return find_visible
@@ -95,42 +91,43 @@ def fused_buffers(height: int, width: int, supersample: int, all_buffers: bool):
         scenes = per_scene.instance_index.shape[0]
         image = (scenes, height, width)
         nothing = (scenes, 0, 0)
-        optional = image if all_buffers else nothing
-        dims = {
+        temporary = {
             "clip": (scenes, geometry.drawn_vertices),
             "visible": image,
             "visible_samples": nothing if supersample == 1 else (scenes, supersample * height, supersample * width),
-            "rgb": image,
-            "coord_depth": image,
-            "out_instance_index": image,
-            "out_class_index": optional,
-            "out_normals": optional,
-            "vertex_indices": optional,
-            "barycentric_coeffs": optional,
-            "cam_coordinates": optional,
         }
+        buffers = dict.fromkeys(BUFFERS, image) | dict.fromkeys(OPTIONAL_BUFFERS, image if all_buffers else nothing)
         outputs = _call(
-            "render", len(dims), dims,
-            *(getattr(geometry, name) for name in GEOMETRY_ARRAYS), background, class_index,
-            per_scene.instance_index, per_scene.T_clip_object, per_scene.T_camera_object, per_scene.lights,
-            geometry.drawn_faces, supersample,
+            "render", temporary | {f"buffers_{name}": dims for name, dims in buffers.items()},
+            *_meshes(geometry), *_views(per_scene), background, class_index, geometry.drawn_faces, supersample,
         )  # fmt: skip
-        names = [name.removeprefix("out_") for name in dims]
-        buffers = dict(zip(names[3:], outputs[3:], strict=True))
-        return buffers if all_buffers else {name: buffers[name] for name in names[3:6]}
+        drawn = dict(zip(buffers, outputs[len(temporary) :], strict=True))
+        return drawn if all_buffers else {name: drawn[name] for name in BUFFERS}
 
     return render
 
 
-def _call(name: str, num_outputs: int, output_dims: dict[str, tuple[int, ...]], *args):
-    wp, functions = _warp()
-    function = wp.jax_callable(functions[name], num_outputs=num_outputs, vmap_method=None)  # see fold_batches
-    return function(*args, output_dims=output_dims)
+def _meshes(geometry: Geometry) -> list[Array]:
+    visibility_kernels, _ = _modules()
+    return [getattr(geometry, name) for name in visibility_kernels.Meshes.cls.__annotations__]
+
+
+def _views(per_scene: PerScene) -> list[Array]:
+    _, buffer_kernels = _modules()
+    return [getattr(per_scene, name) for name in buffer_kernels.Views.cls.__annotations__]
+
+
+def _call(name: str, output_dims: dict[str, tuple[int, ...]], *args):
+    import warp as wp
+
+    function = next(getattr(module, name) for module in _modules() if hasattr(module, name))
+    call = wp.jax_callable(function, num_outputs=len(output_dims), vmap_method=None)  # see fold_batches
+    return call(*args, output_dims=output_dims)
 
 
 @functools.cache
-def _warp():
-    """Warp and the functions that XLA calls back, with kernels compiled for the device that JAX uses by default.
+def _modules() -> tuple[ModuleType, ModuleType]:
+    """The modules of kernels, compiled for the device that JAX uses by default.
 
     Without Warp's start-up banner and its messages about compiled kernels. Compiling takes a few seconds, once per
     machine: Warp keeps the result.
@@ -140,13 +137,14 @@ def _warp():
     level = wp.config.log_level
     wp.config.log_level = max(level, wp.LOG_WARNING)
     try:
-        visibility_kernels, buffer_kernels = map(_import_source, ("visibility", "buffers"))
+        _import_source("entry_point")
+        modules = _import_source("visibility"), _import_source("buffers")
         device = "cpu" if jax.default_backend() == "cpu" else None
-        wp.load_module(visibility_kernels, device=device)
-        wp.load_module(buffer_kernels, device=device)
+        for module in modules:
+            wp.load_module(module, device=device)
     finally:
         wp.config.log_level = level
-    return wp, {"find_visible": visibility_kernels.find_visible, "render": buffer_kernels.render}
+    return modules
 
 
 def _import_source(name: str) -> ModuleType:

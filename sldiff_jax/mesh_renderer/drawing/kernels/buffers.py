@@ -9,6 +9,7 @@ import warp as wp
 
 from ...._scene.render_result import BACKGROUND_DEPTH
 from ..lighting import REFLECTANCE as DIELECTRIC_REFLECTANCE
+from .entry_point import entry_point
 from .visibility import (
     EMPTY,
     MESH_VERTEX,
@@ -17,7 +18,6 @@ from .visibility import (
     edge_functions,
     find_corners,
     launch_rasterize,
-    pack_meshes,
     pixel_center,
     transform_vertices,
 )
@@ -27,6 +27,30 @@ wp.set_module_options({"enable_backward": False, "fuse_fp": False, "fast_math": 
 LOW_WORD = wp.constant(wp.uint64(0xFFFFFFFF))
 BACKGROUND = wp.constant(BACKGROUND_DEPTH)
 REFLECTANCE = wp.constant(DIELECTRIC_REFLECTANCE)
+
+
+@wp.struct
+class Views:
+    """The arrays of `PerScene`, under the same names."""
+
+    T_clip_object: wp.array2d(dtype=wp.mat44)
+    T_camera_object: wp.array2d(dtype=wp.mat44)
+    instance_index: wp.array2d(dtype=wp.int32)
+    lights: wp.array2d(dtype=wp.vec3)
+
+
+@wp.struct
+class Buffers:
+    """The buffers of `RenderResult`, under the same names. The last five are optional."""
+
+    rgb: wp.array3d(dtype=wp.vec4ub)
+    coord_depth: wp.array3d(dtype=wp.vec4)
+    instance_index: wp.array3d(dtype=wp.int16)
+    class_index: wp.array3d(dtype=wp.int16)
+    normals: wp.array3d(dtype=wp.vec4)
+    vertex_indices: wp.array3d(dtype=wp.vec3i)
+    barycentric_coeffs: wp.array3d(dtype=wp.vec3)
+    cam_coordinates: wp.array3d(dtype=wp.vec4)
 
 
 @wp.func
@@ -127,8 +151,7 @@ def shade(
     meshes: Meshes,
     corners: Corners,
     weights: wp.vec3,
-    T_camera_object: wp.array2d(dtype=wp.mat44),
-    lights: wp.array2d(dtype=wp.vec3),
+    views: Views,
     scene: int,
 ):
     """Colour of a surface point: its albedo, or lit if there are `lights`."""
@@ -140,15 +163,15 @@ def shade(
         + weights[2] * meshes.uv[first + corners.vertices[2]]
     )
     color = sample_texture(meshes, material, t[0], t[1])
-    if lights.shape[1] > 0:
+    if views.lights.shape[1] > 0:
         color = wp.vec3(linear_from_srgb(color[0]), linear_from_srgb(color[1]), linear_from_srgb(color[2]))
     color = wp.cw_mul(color, meshes.base_colors[material])
     if meshes.colors.shape[0] > 0:
         color = wp.cw_mul(color, blend(weights, meshes.colors, first, corners.vertices))
-    if lights.shape[1] > 0:
-        T = T_camera_object[scene, corners.k]
+    if views.lights.shape[1] > 0:
+        T = views.T_camera_object[scene, corners.k]
         p = wp.transform_point(T, blend(weights, meshes.vertices, first, corners.vertices))
-        color = phong(color, camera_normal(meshes, corners, weights, T), p, lights, scene)
+        color = phong(color, camera_normal(meshes, corners, weights, T), p, views.lights, scene)
     return color
 
 
@@ -165,31 +188,22 @@ def quantize(color: wp.vec3, alpha: float):
 @wp.kernel
 def fill_buffers(
     meshes: Meshes,
+    views: Views,
     background: wp.array2d(dtype=wp.vec3),
     class_index: wp.array(dtype=wp.int32),
-    instance_index: wp.array2d(dtype=wp.int32),
-    T_camera_object: wp.array2d(dtype=wp.mat44),
-    lights: wp.array2d(dtype=wp.vec3),
     clip: wp.array2d(dtype=wp.vec4),
     visible: wp.array3d(dtype=wp.uint64),
     visible_samples: wp.array3d(dtype=wp.uint64),
     chunks: int,
     supersample: int,
-    all_buffers: int,
-    rgb: wp.array3d(dtype=wp.vec4ub),
-    coord_depth: wp.array3d(dtype=wp.vec4),
-    out_instance_index: wp.array3d(dtype=wp.int16),
-    out_class_index: wp.array3d(dtype=wp.int16),
-    normals: wp.array3d(dtype=wp.vec4),
-    vertex_indices: wp.array3d(dtype=wp.vec3i),
-    barycentric_coeffs: wp.array3d(dtype=wp.vec3),
-    cam_coordinates: wp.array3d(dtype=wp.vec4),
+    buffers: Buffers,
 ):
-    """Every buffer, from the visible triangles. The last five are only there if `all_buffers` is not 0.
+    """Every buffer, from the visible triangles. The optional ones may have no pixels.
 
     The pixels of a row are dealt out to `chunks` threads.
     """
     scene, row, chunk = wp.tid()
+    all_buffers = buffers.class_index.shape[1] > 0
     nothing = wp.vec4(BACKGROUND, BACKGROUND, BACKGROUND, BACKGROUND)
     columns = visible.shape[2]
     py = pixel_center(row, visible.shape[1])
@@ -200,31 +214,31 @@ def fill_buffers(
         alpha = float(0.0)  # noqa: UP018 -- a variable, not a constant, to Warp
         key = visible[scene, row, column]
         if key == EMPTY:
-            coord_depth[scene, row, column] = nothing
-            out_instance_index[scene, row, column] = wp.int16(0)
-            if all_buffers != 0:
-                out_class_index[scene, row, column] = wp.int16(0)
-                normals[scene, row, column] = wp.vec4()
-                vertex_indices[scene, row, column] = wp.vec3i()
-                barycentric_coeffs[scene, row, column] = wp.vec3()
-                cam_coordinates[scene, row, column] = nothing
+            buffers.coord_depth[scene, row, column] = nothing
+            buffers.instance_index[scene, row, column] = wp.int16(0)
+            if all_buffers:
+                buffers.class_index[scene, row, column] = wp.int16(0)
+                buffers.normals[scene, row, column] = wp.vec4()
+                buffers.vertex_indices[scene, row, column] = wp.vec3i()
+                buffers.barycentric_coeffs[scene, row, column] = wp.vec3()
+                buffers.cam_coordinates[scene, row, column] = nothing
         else:
             corners = find_corners(meshes, clip, scene, int(key & LOW_WORD))
             weights = surface_weights(corners, pixel_center(column, columns), py)
             point = blend(weights, meshes.vertices, meshes.objects[corners.k, MESH_VERTEX], corners.vertices)
-            T = T_camera_object[scene, corners.k]
+            T = views.T_camera_object[scene, corners.k]
             p_camera = wp.transform_point(T, point)
-            coord_depth[scene, row, column] = wp.vec4(point[0], point[1], point[2], p_camera[2])
-            out_instance_index[scene, row, column] = wp.int16(instance_index[scene, corners.k])
-            if all_buffers != 0:
+            buffers.coord_depth[scene, row, column] = wp.vec4(point[0], point[1], point[2], p_camera[2])
+            buffers.instance_index[scene, row, column] = wp.int16(views.instance_index[scene, corners.k])
+            if all_buffers:
                 n = camera_normal(meshes, corners, weights, T)
-                out_class_index[scene, row, column] = wp.int16(class_index[corners.k])
-                normals[scene, row, column] = wp.vec4(n[0], n[1], n[2], -wp.dot(n, wp.normalize(p_camera)))
-                vertex_indices[scene, row, column] = corners.vertices + wp.vec3i(1, 1, 1)
-                barycentric_coeffs[scene, row, column] = weights
-                cam_coordinates[scene, row, column] = wp.vec4(p_camera[0], p_camera[1], p_camera[2], 1.0)
+                buffers.class_index[scene, row, column] = wp.int16(class_index[corners.k])
+                buffers.normals[scene, row, column] = wp.vec4(n[0], n[1], n[2], -wp.dot(n, wp.normalize(p_camera)))
+                buffers.vertex_indices[scene, row, column] = corners.vertices + wp.vec3i(1, 1, 1)
+                buffers.barycentric_coeffs[scene, row, column] = weights
+                buffers.cam_coordinates[scene, row, column] = wp.vec4(p_camera[0], p_camera[1], p_camera[2], 1.0)
             if supersample == 1:
-                color = shade(meshes, corners, weights, T_camera_object, lights, scene)
+                color = shade(meshes, corners, weights, views, scene)
                 alpha = 1.0
         if supersample > 1:
             color = wp.vec3()
@@ -238,61 +252,35 @@ def fill_buffers(
                         sample_corners = find_corners(meshes, clip, scene, int(sample_key & LOW_WORD))
                         sample_px = pixel_center(sample_column, visible_samples.shape[2])
                         sample_weights = surface_weights(sample_corners, sample_px, sample_py)
-                        color += shade(meshes, sample_corners, sample_weights, T_camera_object, lights, scene)
+                        color += shade(meshes, sample_corners, sample_weights, views, scene)
                         alpha += 1.0
             color /= float(supersample * supersample)
             alpha /= float(supersample * supersample)
-        rgb[scene, row, column] = quantize(color, alpha)
+        buffers.rgb[scene, row, column] = quantize(color, alpha)
         column += chunks
 
 
+@entry_point
 def render(
-    objects: wp.array2d(dtype=wp.int32),
-    vertices: wp.array(dtype=wp.vec3),
-    normals: wp.array(dtype=wp.vec3),
-    colors: wp.array(dtype=wp.vec3),
-    uv: wp.array(dtype=wp.vec2),
-    faces: wp.array(dtype=wp.vec3i),
-    face_material: wp.array(dtype=wp.int32),
-    texels: wp.array(dtype=wp.vec4ub),
-    textures: wp.array(dtype=wp.vec3i),
-    base_colors: wp.array(dtype=wp.vec3),
+    meshes: Meshes,
+    views: Views,
     background: wp.array2d(dtype=wp.vec3),
     class_index: wp.array(dtype=wp.int32),
-    instance_index: wp.array2d(dtype=wp.int32),
-    T_clip_object: wp.array2d(dtype=wp.mat44),
-    T_camera_object: wp.array2d(dtype=wp.mat44),
-    lights: wp.array2d(dtype=wp.vec3),
     triangles: int,
     supersample: int,
     clip: wp.array2d(dtype=wp.vec4),
     visible: wp.array3d(dtype=wp.vec2ui),
     visible_samples: wp.array3d(dtype=wp.vec2ui),
-    rgb: wp.array3d(dtype=wp.vec4ub),
-    coord_depth: wp.array3d(dtype=wp.vec4),
-    out_instance_index: wp.array3d(dtype=wp.int16),
-    out_class_index: wp.array3d(dtype=wp.int16),
-    out_normals: wp.array3d(dtype=wp.vec4),
-    vertex_indices: wp.array3d(dtype=wp.vec3i),
-    barycentric_coeffs: wp.array3d(dtype=wp.vec3),
-    cam_coordinates: wp.array3d(dtype=wp.vec4),
+    buffers: Buffers,
 ):
     """All buffers. Optional ones that are not wanted have no pixels, as `visible_samples` if supersample is 1."""
-    meshes = pack_meshes(objects, vertices, normals, colors, uv, faces, face_material, texels, textures, base_colors)
-    wp.launch(transform_vertices, clip.shape, [meshes, T_clip_object], [clip])
+    wp.launch(transform_vertices, clip.shape, [meshes, views.T_clip_object], [clip])
     keys = launch_rasterize(meshes, triangles, clip, visible)
     sample_keys = keys if supersample == 1 else launch_rasterize(meshes, triangles, clip, visible_samples)
-    scenes, height, width = rgb.shape
-    chunks = width if rgb.device.is_cuda else 1
+    scenes, height, width = buffers.rgb.shape
+    chunks = width if buffers.rgb.device.is_cuda else 1
     wp.launch(
         fill_buffers,
         (scenes, height, chunks),
-        [
-            meshes, background, class_index, instance_index, T_camera_object, lights, clip, keys, sample_keys,
-            chunks, supersample, int(out_class_index.size > 0),
-        ],
-        [
-            rgb, coord_depth, out_instance_index, out_class_index, out_normals, vertex_indices, barycentric_coeffs,
-            cam_coordinates,
-        ],
-    )  # fmt: skip
+        [meshes, views, background, class_index, clip, keys, sample_keys, chunks, supersample, buffers],
+    )

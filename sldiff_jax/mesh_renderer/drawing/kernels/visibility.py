@@ -12,6 +12,8 @@ perspective-correct barycentrics of the point that the pixel sees, without any d
 
 import warp as wp
 
+from .entry_point import entry_point
+
 # Without contraction a*b - c*d is exactly -(c*d - a*b), so triangles that share an edge agree on which side a pixel is.
 wp.set_module_options({"enable_backward": False, "fuse_fp": False, "fast_math": False})
 
@@ -231,13 +233,6 @@ def rasterize(
         row += chunks
 
 
-def pack_meshes(*arrays):
-    meshes = Meshes()
-    for name, array in zip(Meshes.cls.__annotations__, arrays, strict=True):
-        setattr(meshes, name, array)
-    return meshes
-
-
 def _as_keys(visible):
     """A (scenes, height, width) array of uint32 pairs as the uint64 keys of `rasterize`.
 
@@ -257,23 +252,14 @@ def launch_rasterize(meshes, triangles, clip, visible):
     return keys
 
 
+@entry_point
 def find_visible(
-    objects: wp.array2d(dtype=wp.int32),
-    vertices: wp.array(dtype=wp.vec3),
-    normals: wp.array(dtype=wp.vec3),
-    colors: wp.array(dtype=wp.vec3),
-    uv: wp.array(dtype=wp.vec2),
-    faces: wp.array(dtype=wp.vec3i),
-    face_material: wp.array(dtype=wp.int32),
-    texels: wp.array(dtype=wp.vec4ub),
-    textures: wp.array(dtype=wp.vec3i),
-    base_colors: wp.array(dtype=wp.vec3),
+    meshes: Meshes,
     T_clip_object: wp.array2d(dtype=wp.mat44),
     triangles: int,
     clip: wp.array2d(dtype=wp.vec4),
     visible: wp.array3d(dtype=wp.vec2ui),
 ):
     """The nearest of all drawn triangles at every pixel."""
-    meshes = pack_meshes(objects, vertices, normals, colors, uv, faces, face_material, texels, textures, base_colors)
     wp.launch(transform_vertices, clip.shape, [meshes, T_clip_object], [clip])
     launch_rasterize(meshes, triangles, clip, visible)
