@@ -12,15 +12,13 @@ CPU than a gather of (4, 4) matrices per pixel, and cost the same for any number
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .._scene.render_result import RenderResult
 from .._scene.scene import MAX_INSTANCE_INDEX, Scene
-from .._scene.transforms import compose, inverse_transform
+from .._scene.transforms import compose
 from .._scene.typing import ColorImage, Mask, ObjectRows, PoseDeltas, ScalarImage, Transforms
 
 
@@ -36,57 +34,27 @@ def object_rows(scene: Scene, render_result: RenderResult) -> ObjectRows:
 FEW_OBJECTS = 5
 
 
-class Motion(NamedTuple):
-    """Derivatives of an objective with respect to the motion of the surface points that the pixels show, (H, W) each.
-
-    Attributes:
-        x: objective per unit of NDC motion along x.
-        y: the same along y.
-        w: objective per metre of depth (clip w).
-        rim_x: the part of `x` that belongs to points farther back on the line of sight, each share weighted by
-            ``r / (w + r)`` for a point that is r metres of depth behind the pixel's.
-        rim_y: the same for `y`.
-    """
-
-    x: ScalarImage
-    y: ScalarImage
-    w: ScalarImage | None = None
-    rim_x: ScalarImage | None = None
-    rim_y: ScalarImage | None = None
-
-
-def accumulate(scene: Scene, render_result: RenderResult, motion: Motion) -> Transforms:
+def accumulate(scene: Scene, render_result: RenderResult, s_x: ScalarImage, s_y: ScalarImage) -> Transforms:
     """The cotangent ``A_k`` of every ``T_clip_object[k]``: (N, 4, 4) float, for N objects.
 
     Row 2 is zero: nothing in an image depends on clip z.
+
+    Args:
+        scene: the scene.
+        render_result: what shows, (H, W).
+        s_x: (H, W) float, derivative of an objective by the motion of what a pixel shows, per unit of NDC along x.
+        s_y: the same along y.
     """
     rows = object_rows(scene, render_result)
     x = render_result.coordinates
     c_x, c_y, w, in_front = _clip(_gather_rows(scene.T_clip_object, rows), x)
-
-    def dL_dc(
-        s_x: ScalarImage, s_y: ScalarImage, s_w: ScalarImage | None = None
-    ) -> tuple[ScalarImage, ScalarImage, ScalarImage]:
-        # Division comes last: XLA keeps the results of divisions rather than computing them again for each of the
-        # twelve products below.
-        u, v = jnp.where(in_front, s_x, 0) / w, jnp.where(in_front, s_y, 0) / w
-        t = -(u * c_x + v * c_y)
-        if s_w is not None:
-            t += jnp.where(in_front, s_w, 0) * w
-        return u, v, t / w
-
-    u, v, t = dL_dc(motion.x, motion.y, motion.w)
+    # Division comes last: XLA keeps the results of divisions rather than computing them again for each of the twelve
+    # products below.
+    u, v = jnp.where(in_front, s_x, 0) / w, jnp.where(in_front, s_y, 0) / w
+    t = -(u * c_x + v * c_y) / w
     homogeneous = jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
     outer = jnp.stack([u, v, t], axis=-1)[..., :, None] * homogeneous[..., None, :]
     A = sum_by_row(outer, rows, scene.T_world_object.shape[0])
-    if motion.rim_x is not None and motion.rim_y is not None:
-        # The point r behind x is x + (r / w) (x - o), with o the camera's centre in the object frame, and its clip w is
-        # w + r: so its dL/dc x^T is that of the pixel's point, less r / (w + r) dL/dc o^T.
-        # Four numbers per pixel where three would do: scattering three is twice as slow.
-        u, v, t = dL_dc(motion.rim_x, motion.rim_y)
-        rim = sum_by_row(jnp.stack([u, v, t, jnp.zeros_like(t)], axis=-1), rows, scene.T_world_object.shape[0])[:, :3]
-        camera_in_object = jax.vmap(inverse_transform)(scene.T_camera_object)[:, :, 3]
-        A -= rim[:, :, None] * camera_in_object[:, None, :]
     return jnp.concatenate([A[:, :2], jnp.zeros_like(A[:, :1]), A[:, 2:]], axis=1)
 
 

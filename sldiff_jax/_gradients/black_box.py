@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
+from .._scene.camera import Camera
+from .._scene.poses import apply_pose_delta
 from .._scene.render_result import RenderResult
 from .._scene.scene import Scene
-from .._scene.typing import ColorImage, PoseDeltas, ScalarImage, Transforms
-from .accumulator import accumulate, object_rows, to_pose_deltas
-from .contrast import contrast_motion
+from .._scene.typing import PoseDeltas, Transforms
+from .accumulator import object_rows
 from .image_space import check_sizes
+from .moving_images import (
+    NOBODY,
+    Images,
+    Layers,
+    Moving,
+    change_of_images,
+    composite,
+    footprint,
+    moving_images,
+    rendering_of,
+)
 from .rendering import DifferentiableRenderer, Renderer, Rendering
 
 
@@ -39,12 +49,12 @@ class BlackBox(eqx.Module):
     def images(self, scene: Scene, drawing: RenderResult, *, object_masks: bool = False) -> Rendering:
         """The buffers' images as a differentiable function of the scene that was rendered."""
         check_sizes(scene, drawing)
-        return _moving_images(object_masks, scene.T_clip_object, jax.lax.stop_gradient(scene), drawing)
+        return _images(scene, drawing, object_masks)
 
     def change(self, scene: Scene, drawing: RenderResult, delta: PoseDeltas) -> Rendering:
         """The change of `images` along delta."""
         check_sizes(scene, drawing)
-        return _change_of_images(scene, drawing, delta)
+        return _change(scene, drawing, delta)
 
 
 def differentiable(renderer: Renderer | DifferentiableRenderer) -> DifferentiableRenderer:
@@ -52,65 +62,53 @@ def differentiable(renderer: Renderer | DifferentiableRenderer) -> Differentiabl
     return renderer if isinstance(renderer, DifferentiableRenderer) else BlackBox(renderer)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-@partial(jax.jit, static_argnums=0)
-def _moving_images(object_masks: bool, T_clip_object: Transforms, scene: Scene, result: RenderResult) -> Rendering:
-    """The images of a render result, as a function of the clip transforms that they were rendered with."""
+@eqx.filter_jit
+def _images(scene: Scene, result: RenderResult, object_masks: bool) -> Rendering:
+    layers, size = _layers(scene, result), _footprint(scene.camera)
+    moving = Moving(_with_stranger(scene.T_clip_object))
+    images = moving_images(moving, size, layers, object_masks=object_masks)
+    if images.object_masks is not None:
+        images = eqx.tree_at(lambda images: images.object_masks, images, images.object_masks[:-1])
+    return _typed(rendering_of(images, 1), scene, result)
+
+
+@eqx.filter_jit
+def _change(scene: Scene, result: RenderResult, delta: PoseDeltas) -> Rendering:
+    def moving_at(delta: PoseDeltas) -> Moving:
+        moved = apply_pose_delta(scene.T_world_object, delta, orthonormalize=False)
+        return Moving(_with_stranger(eqx.tree_at(lambda s: s.T_world_object, scene, moved).T_clip_object))
+
+    layers = _layers(scene, result)
+    moving, change = jax.jvp(moving_at, (jnp.zeros_like(delta),), (delta,))
+    color, cover = change_of_images(moving, _footprint(scene.camera), layers, change)
+    changes = Images(color, cover, None)
+    _, rendering = jax.jvp(lambda images: rendering_of(images, 1), (composite(layers, None),), (changes,))
+    return _typed(rendering, scene, result)
+
+
+def _layers(scene: Scene, result: RenderResult) -> Layers:
+    """The buffers as layers. What shows a label that the scene does not have is an object that nothing moves."""
     seen = result.instance_index != 0
-    dtype = T_clip_object.dtype
-    masks = result.instance_index == scene.instance_index[:, None, None]
-    return Rendering(
-        rgb=result.color.astype(dtype),
-        depth=jnp.where(seen, result.depth, 0).astype(dtype),
-        mask=seen.astype(dtype),
-        object_masks=masks.astype(dtype) if object_masks else None,
+    layers = Layers(
+        row=jnp.where(seen, object_rows(scene, result), NOBODY),
+        color=result.color.astype(jnp.float32),
+        depth=jnp.where(result.depth > 0, result.depth, 1).astype(jnp.float32),
+        slope=jnp.zeros((0, 0, 2), jnp.float32),
+        crossings=jnp.zeros((2, 0, 0, 4), jnp.float32),
     )
+    return jax.lax.stop_gradient(layers)
 
 
-def _moving_images_fwd(object_masks, T_clip_object, scene, result):
-    primals = (T_clip_object, scene, result)
-    T_clip_object, scene, result = jax.tree.map(lambda primal: primal.value, primals, is_leaf=_is_primal)
-    return _moving_images(object_masks, T_clip_object, scene, result), (scene, result)
+def _with_stranger(T_clip_object: Transforms) -> Transforms:
+    """With a last row for objects that are not of the scene."""
+    T = T_clip_object.astype(jnp.float32)
+    return jnp.concatenate([T, jnp.eye(4, dtype=T.dtype)[None]])
 
 
-def _moving_images_bwd(object_masks, residuals, cotangent):
-    images = (cotangent.rgb, cotangent.depth, cotangent.mask, cotangent.object_masks)
-    # An image that the objective does not use costs nothing.
-    images = [None if isinstance(image, jax.custom_derivatives.SymbolicZero) else image for image in images]
-    return _cotangent_of_T_clip_object(*residuals, *images), None, None
+def _footprint(camera: Camera) -> Array:
+    return footprint(camera, camera.width, camera.height)
 
 
-@jax.jit
-def _cotangent_of_T_clip_object(
-    scene: Scene,
-    result: RenderResult,
-    rgb: ColorImage | None,
-    depth: ScalarImage | None,
-    mask: ScalarImage | None,
-    object_masks: Float[Array, "objects height width"] | None,
-) -> Transforms:
-    """What derivatives of an objective by the images say about its derivative by ``T_clip_object``; linear in them."""
-    rows = object_rows(scene, result)
-    return accumulate(scene, result, contrast_motion(scene.camera, result, rows, rgb, depth, mask, object_masks))
-
-
-def _is_primal(leaf) -> bool:
-    return isinstance(leaf, jax.custom_derivatives.CustomVJPPrimal)
-
-
-_moving_images.defvjp(_moving_images_fwd, _moving_images_bwd, symbolic_zeros=True)
-
-
-@jax.jit
-def _change_of_images(scene: Scene, result: RenderResult, delta: PoseDeltas) -> Rendering:
-    """The transpose of what `_moving_images` has for a derivative, along delta."""
-    height, width = result.instance_index.shape
-    dtype = jnp.result_type(scene.T_world_object, result.coord_depth)
-
-    def backpropagate(rgb, depth, mask):
-        return to_pose_deltas(scene.T_clip_object, _cotangent_of_T_clip_object(scene, result, rgb, depth, mask, None))
-
-    plane = jax.ShapeDtypeStruct((height, width), dtype)
-    color = jax.ShapeDtypeStruct((height, width, 3), dtype)
-    rgb, depth, mask = jax.linear_transpose(backpropagate, color, plane, plane)(delta.astype(dtype))
-    return Rendering(rgb=rgb, depth=depth, mask=mask)
+def _typed(rendering: Rendering, scene: Scene, result: RenderResult) -> Rendering:
+    dtype = jnp.result_type(scene.T_clip_object, result.coord_depth)
+    return jax.tree.map(lambda image: image.astype(dtype), rendering)

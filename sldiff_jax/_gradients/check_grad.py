@@ -110,7 +110,7 @@ def _averaged(rendering: Rendering, scale: int) -> Rendering:
     seen = mean(rendering.mask)
     return Rendering(
         rgb=mean(rendering.rgb),
-        depth=mean(rendering.depth) / jnp.where(seen > 0, seen, 1),
+        depth=mean(rendering.depth * rendering.mask) / jnp.where(seen > 0, seen, 1),
         mask=seen,
         object_masks=None if rendering.object_masks is None else mean(rendering.object_masks, rows=1),
     )

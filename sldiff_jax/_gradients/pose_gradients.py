@@ -12,7 +12,7 @@ from .._scene.render_result import RenderResult
 from .._scene.scene import Scene
 from .._scene.transforms import as_floating
 from .._scene.typing import ColorImage, ImageCotangent, PoseDeltas
-from .accumulator import Motion, accumulate, ndc_jacobian, object_rows, to_pose_deltas
+from .accumulator import accumulate, ndc_jacobian, object_rows, to_pose_deltas
 from .image_space import (
     check_sizes,
     color_motion,
@@ -66,7 +66,7 @@ def _backpropagate(scene: Scene, render_result: RenderResult, cotangent: ImageCo
     lenders = silhouette_lenders(render_result, valid)
     motion = color_motion(render_result, cotangent, neighbour(valid))
     s_x, s_y = (return_to_lenders(lenders, plane) for plane in motion)
-    accumulator = accumulate(scene, render_result, Motion(s_x, s_y))
+    accumulator = accumulate(scene, render_result, s_x, s_y)
     return to_pose_deltas(scene.T_clip_object, accumulator)
 
 

@@ -55,7 +55,7 @@ def find_surface(
     height, width = triangles.shape
     visible = triangles >= 0
     triangles = jnp.where(visible, triangles, 0)
-    _, drawn_face, mesh_vertex, mesh_face = geometry.objects.T
+    _, drawn_face, _, mesh_vertex, mesh_face, _ = geometry.objects.T
     k = jnp.searchsorted(drawn_face[1:], triangles, side="right")
     face = mesh_face[k] + triangles - drawn_face[k]
     vertices = geometry.faces[face]

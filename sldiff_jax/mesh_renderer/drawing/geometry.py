@@ -16,8 +16,8 @@ class Geometry(eqx.Module):
     """All meshes behind each other, each distinct `Mesh` object once, and which object draws which part.
 
     Attributes:
-        objects: (N + 1, 4) int32: row k holds, for object k, its first vertex and first triangle in the list of all
-            that are drawn, and its first vertex and first triangle in the arrays below. The last row ends the lists.
+        objects: (N + 1, 6) int32: row k holds, for object k, its first vertex, triangle and edge in the lists of all
+            that are drawn, and its first vertex, triangle and edge in the arrays below. The last row ends the lists.
         vertices, normals: (V, 3) float32.
         colors: (V, 3) float32, or (0, 3) if no mesh has vertex colours.
         uv: (V, 2) float32.
@@ -26,10 +26,11 @@ class Geometry(eqx.Module):
         texels: (T, 4) uint8.
         textures: (M, 3) int32, first texel, width, height.
         base_colors: (M, 3) float32.
-        drawn_vertices, drawn_faces: totals over all objects (static).
+        edges: (E, 4) int32, vertex numbers within the mesh, see `Mesh.edges`.
+        drawn_vertices, drawn_faces, drawn_edges: totals over all objects (static).
     """
 
-    objects: Int[Array, "objects+1 4"]
+    objects: Int[Array, "objects+1 6"]
     vertices: Float[Array, "vertices 3"]
     normals: Float[Array, "vertices 3"]
     colors: Float[Array, "colored 3"]
@@ -39,25 +40,25 @@ class Geometry(eqx.Module):
     texels: UInt8[Array, "texels 4"]
     textures: Int[Array, "materials 3"]
     base_colors: Float[Array, "materials 3"]
+    edges: Int[Array, "edges 4"]
     drawn_vertices: int = eqx.field(static=True)
     drawn_faces: int = eqx.field(static=True)
+    drawn_edges: int = eqx.field(static=True)
 
     def __init__(self, meshes: Sequence[Mesh]):
         distinct = list({id(mesh): mesh for mesh in meshes}.values())
         row = {id(mesh): k for k, mesh in enumerate(distinct)}
-        vertex_counts = [mesh.vertices.shape[0] for mesh in distinct]
-        face_counts = [mesh.num_triangles for mesh in distinct]
-        first_vertex, first_face = _starts(vertex_counts), _starts(face_counts)
+        counts = [(mesh.vertices.shape[0], mesh.num_triangles, mesh.edges.shape[0]) for mesh in distinct]
         first_material = _starts([mesh.materials.count for mesh in distinct])
         first_texel = _starts([mesh.materials.texels.shape[0] for mesh in distinct])
 
         of_object = [row[id(mesh)] for mesh in meshes]
-        drawn_vertex = _starts([vertex_counts[k] for k in of_object])
-        drawn_face = _starts([face_counts[k] for k in of_object])
-        mesh_vertex = [first_vertex[k] for k in of_object] + [0]
-        mesh_face = [first_face[k] for k in of_object] + [0]
-        self.objects = jnp.asarray(np.stack([drawn_vertex, drawn_face, mesh_vertex, mesh_face], axis=1), jnp.int32)
-        self.drawn_vertices, self.drawn_faces = drawn_vertex[-1], drawn_face[-1]
+        zero = np.zeros((1, 3), int)
+        first = np.cumsum(np.concatenate([zero, np.reshape(counts, (-1, 3))]), axis=0)
+        drawn = np.cumsum(np.concatenate([zero, np.reshape([counts[k] for k in of_object], (-1, 3))]), axis=0)
+        in_arrays = np.concatenate([first[of_object], zero]) if of_object else zero
+        self.objects = jnp.asarray(np.concatenate([drawn, in_arrays], axis=1), jnp.int32)
+        self.drawn_vertices, self.drawn_faces, self.drawn_edges = (int(total) for total in drawn[-1])
 
         self.vertices = _packed([mesh.vertices for mesh in distinct], (0, 3), jnp.float32)
         self.normals = _packed([mesh.normals for mesh in distinct], (0, 3), jnp.float32)
@@ -66,6 +67,7 @@ class Geometry(eqx.Module):
         colors = [jnp.ones_like(mesh.vertices) if mesh.colors is None else mesh.colors for mesh in distinct]
         self.colors = _packed(colors if colored else [], (0, 3), jnp.float32)
         self.faces = _packed([mesh.faces for mesh in distinct], (0, 3), jnp.int32)
+        self.edges = _packed([mesh.edges for mesh in distinct], (0, 4), jnp.int32)
         self.face_material = _packed(
             [mesh.face_material + first for mesh, first in zip(distinct, first_material)], (0,), jnp.int32
         )

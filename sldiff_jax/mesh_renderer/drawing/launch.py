@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import equinox as eqx
@@ -13,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from . import kernels
+from ..._gradients.moving_images import Layers
+from ..._gradients.warp_calls import call, fields, fold_batches, load_kernels
 from .geometry import Geometry
 
 BUFFERS = ("rgb", "coord_depth", "instance_index")
@@ -35,49 +33,43 @@ class PerScene(eqx.Module):
     lights: Float[Array, "batch lights 3"]
 
 
-def fold_batches(function):
-    """Makes ``function(shared, per_scene)`` batch under vmap by growing the batch axis that it already has.
+class MeshDrawing(eqx.Module):
+    """What `MeshRenderer.draw` makes of a scene, with supersample x supersample samples per pixel.
 
-    Every array of `per_scene` and of the result has a leading batch axis. Under `jax.vmap` the new axis is merged
-    into it, so that there is one call for the batch and `shared` stays as it is. If `shared` itself is batched,
-    the function runs once per row.
+    Attributes:
+        layers: what the H x W samples show, and where outlines cross.
+        triangle: (H, W) int32, number of the visible triangle among all that are drawn, -1 for none.
     """
-    batched = jax.custom_batching.custom_vmap(function)
 
-    @batched.def_vmap
-    def rule(axis_size, in_batched, shared, per_scene):
-        shared_batched, per_scene_batched = in_batched
-        if any(jax.tree.leaves(shared_batched)):
-            args = (shared, per_scene)
-            mapped, constant = eqx.partition(args, tuple(in_batched))
-            result = jax.lax.map(lambda row: batched(*eqx.combine(row, constant)), mapped)
-        else:
-            size = per_scene.instance_index.shape[1 if per_scene_batched.instance_index else 0]
-
-            def fold(array, is_batched):
-                array = array if is_batched else jnp.broadcast_to(array, (axis_size, *array.shape))
-                return array.reshape(axis_size * size, *array.shape[2:])
-
-            result = batched(shared, jax.tree.map(fold, per_scene, per_scene_batched))
-            result = jax.tree.map(lambda array: array.reshape(axis_size, size, *array.shape[1:]), result)
-        return result, jax.tree.map(lambda _: True, result)
-
-    return batched
+    layers: Layers
+    triangle: Int[Array, "*batch height width"]
 
 
 @functools.cache
-def visibility(height: int, width: int):
-    """The function ``(geometry, per_scene) -> (B, H, W) int32``: drawn triangle at each pixel, -1 for none."""
+def draw_layers(height: int, width: int, supersample: int, crossings: bool):
+    """The function ``((geometry, background), (per_scene, footprint)) -> MeshDrawing`` for so many samples."""
 
     @jax.jit
     @fold_batches
-    def find_visible(geometry: Geometry, per_scene: PerScene):
+    def draw(shared, batch) -> MeshDrawing:
+        geometry, background = shared
+        per_scene, footprint = batch
         scenes = per_scene.instance_index.shape[0]
-        dims = {"clip": (scenes, geometry.drawn_vertices), "visible": (scenes, height, width)}
-        _, visible = _call("find_visible", dims, *_meshes(geometry), per_scene.T_clip_object, geometry.drawn_faces)
-        return jax.lax.bitcast_convert_type(visible[..., 0], jnp.int32)  # the low word; all ones where empty
+        image = (scenes, height, width)
+        pairs = (scenes, 2, height, width) if crossings else (scenes, 2, 0, 0)
+        dims = {
+            "clip": (scenes, geometry.drawn_vertices), "visible": image,
+            "layers_row": image, "layers_color": image, "layers_depth": image, "layers_slope": image,
+            "layers_crossings": pairs,
+        }  # fmt: skip
+        _, visible, row, color, depth, slope, crossed = call(
+            _kernels()[2].draw, dims, *_meshes(geometry), *fields(_kernels()[0].Views, per_scene), background,
+            footprint, geometry.drawn_faces, geometry.drawn_edges, supersample,
+        )  # fmt: skip
+        triangle = jax.lax.bitcast_convert_type(visible[..., 0], jnp.int32)  # the low word; all ones where empty
+        return MeshDrawing(Layers(row, color, depth, slope, crossed), triangle)
 
-    return find_visible
+    return draw
 
 
 @functools.cache
@@ -97,9 +89,10 @@ def fused_buffers(height: int, width: int, supersample: int, all_buffers: bool):
             "visible_samples": nothing if supersample == 1 else (scenes, supersample * height, supersample * width),
         }
         buffers = dict.fromkeys(BUFFERS, image) | dict.fromkeys(OPTIONAL_BUFFERS, image if all_buffers else nothing)
-        outputs = _call(
-            "render", temporary | {f"buffers_{name}": dims for name, dims in buffers.items()},
-            *_meshes(geometry), *_views(per_scene), background, class_index, geometry.drawn_faces, supersample,
+        outputs = call(
+            _kernels()[1].render, temporary | {f"buffers_{name}": dims for name, dims in buffers.items()},
+            *_meshes(geometry), *fields(_kernels()[0].Views, per_scene), background, class_index,
+            geometry.drawn_faces, supersample,
         )  # fmt: skip
         drawn = dict(zip(buffers, outputs[len(temporary) :], strict=True))
         return drawn if all_buffers else {name: drawn[name] for name in BUFFERS}
@@ -108,59 +101,11 @@ def fused_buffers(height: int, width: int, supersample: int, all_buffers: bool):
 
 
 def _meshes(geometry: Geometry) -> list[Array]:
-    visibility_kernels, _ = _modules()
-    return [getattr(geometry, name) for name in visibility_kernels.Meshes.cls.__annotations__]
+    return fields(_kernels()[0].Meshes, geometry)
 
 
-def _views(per_scene: PerScene) -> list[Array]:
-    _, buffer_kernels = _modules()
-    return [getattr(per_scene, name) for name in buffer_kernels.Views.cls.__annotations__]
-
-
-def _call(name: str, output_dims: dict[str, tuple[int, ...]], *args):
-    import warp as wp
-
-    function = next(getattr(module, name) for module in _modules() if hasattr(module, name))
-    call = wp.jax_callable(function, num_outputs=len(output_dims), vmap_method=None)  # see fold_batches
-    return call(*args, output_dims=output_dims)
-
-
-@functools.cache
-def _modules() -> tuple[ModuleType, ModuleType]:
-    """The modules of kernels, compiled for the device that JAX uses by default.
-
-    Without Warp's start-up banner and its messages about compiled kernels. Compiling takes a few seconds, once per
-    machine: Warp keeps the result.
-    """
-    import warp as wp
-
-    level = wp.config.log_level
-    wp.config.log_level = max(level, wp.LOG_WARNING)
-    try:
-        _import_source("entry_point")
-        modules = _import_source("visibility"), _import_source("buffers")
-        device = "cpu" if jax.default_backend() == "cpu" else None
-        for module in modules:
-            wp.load_module(module, device=device)
-    finally:
-        wp.config.log_level = level
-    return modules
-
-
-def _import_source(name: str) -> ModuleType:
-    """Imports a module of `kernels` exactly as written.
-
-    Warp compiles the source of functions, so import hooks that wrap them (jaxtyping's) must not see the module.
-    """
-    full_name = f"{kernels.__name__}.{name}"
-    if full_name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(full_name, Path(kernels.__path__[0]) / f"{name}.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[full_name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[full_name]
-            raise
-    return sys.modules[full_name]
+def _kernels() -> tuple[ModuleType, ...]:
+    package = "sldiff_jax.mesh_renderer.drawing.kernels."
+    names = ("visibility", "shading", "buffers", "outlines")
+    _, *modules = load_kernels("sldiff_jax._gradients.kernels.layers", *(package + name for name in names))
+    return tuple(modules[1:])

@@ -12,13 +12,29 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
+from ..._gradients.moving_images import (
+    NOBODY,
+    Images,
+    Layers,
+    Moving,
+    change_of_images,
+    composite,
+    footprint,
+    moving_images,
+    rendering_of,
+    surface_points,
+)
+from ..._gradients.rendering import Rendering
 from ..._scene.camera import Camera
+from ..._scene.poses import apply_pose_delta
 from ..._scene.render_result import BACKGROUND_DEPTH, RenderResult
 from ..._scene.scene import MAX_INSTANCE_INDEX, Scene
+from ..._scene.typing import PoseDeltas
 from ..meshes.arrays import as_unit_color
 from ..meshes.mesh import Mesh
 from .geometry import Geometry
-from .launch import PerScene, fused_buffers
+from .images import what_moves
+from .launch import MeshDrawing, PerScene, draw_layers, fused_buffers
 from .lighting import Lighting
 
 
@@ -42,7 +58,8 @@ class MeshRenderer(eqx.Module):
         class_index: (N,) int32.
         background: (H, W, 3) or (1, 1, 3) float32 in [0, 1].
         lighting: `Lighting`, or None for flat shading.
-        supersample: samples per pixel and axis for the colour (static).
+        supersample: samples per pixel and axis (static).
+        antialias: whether outlines cover pixels in part (static).
         all_buffers: whether to fill the optional buffers (static).
     """
 
@@ -51,6 +68,7 @@ class MeshRenderer(eqx.Module):
     background: Float[Array, "rows columns 3"]
     lighting: Lighting | None
     supersample: int = eqx.field(static=True)
+    antialias: bool = eqx.field(static=True)
     all_buffers: bool = eqx.field(static=True)
 
     def __init__(
@@ -66,6 +84,7 @@ class MeshRenderer(eqx.Module):
         shininess: ArrayLike | None = None,
         background: ArrayLike | None = None,
         supersample: int = 1,
+        antialias: bool = True,
         buffers: Literal["all", "core"] = "all",
     ):
         """Prepares the meshes.
@@ -81,8 +100,10 @@ class MeshRenderer(eqx.Module):
             exposure: float, for "phong": factor on all light, stillleben's manual exposure. Default: 1.
             shininess: float, for "phong": exponent of the highlight. Default: 13.4, a roughness of 0.6.
             background: (3,) colour or (H, W, 3) image, uint8 or float in [0, 1]. Default: black.
-            supersample: colour and alpha are the mean over supersample x supersample samples per pixel; the other
-                buffers still come from the pixel centre. 1 for none.
+            supersample: images are the mean over supersample x supersample samples per pixel; of the raw buffers only
+                colour and alpha are, the others come from the pixel centre. 1 for none.
+            antialias: whether outlines cover pixels in part, which makes images continuous in the pose and the
+                derivative of outlines exact. Without, images are hard and that derivative is estimated.
             buffers: "all", or "core" to fill only `rgb`, `coord_depth` and `instance_index`, which is all that
                 gradients and refinement need, and faster.
 
@@ -113,6 +134,7 @@ class MeshRenderer(eqx.Module):
             shininess = 13.4 if shininess is None else shininess
             self.lighting = Lighting(ambient_light, light_directions, light_colors, exposure, shininess)
         self.supersample = supersample
+        self.antialias = antialias
         self.all_buffers = buffers == "all"
 
     def __call__(self, scene: Scene) -> RenderResult:
@@ -127,6 +149,52 @@ class MeshRenderer(eqx.Module):
         Raises:
             ValueError: if the number of objects, or the size of a background image, does not fit.
         """
+        self._check(scene)
+        return RenderResult(**_render(self, scene))
+
+    def draw(self, scene: Scene) -> MeshDrawing:
+        """Draws what `images` are made of. Constant to differentiation."""
+        self._check(scene)
+        return _draw(self, scene)
+
+    def buffers(self, scene: Scene, drawing: MeshDrawing) -> RenderResult:
+        """Labels, points and colours of one sample per pixel, as buffers."""
+        points = surface_points(scene.T_clip_object.astype(jnp.float32), drawing.layers)
+        everything = (drawing.layers.row, drawing.layers.color, points, drawing.layers.depth)
+        step = self.supersample
+        row, color, points, depth = (x[step // 2 :: step, step // 2 :: step] for x in everything)
+        seen = (row >= 0)[..., None]
+        labels = jnp.concatenate([scene.instance_index, jnp.zeros(1, scene.instance_index.dtype)])
+        return RenderResult(
+            rgb=jnp.concatenate([color, seen.astype(color.dtype)], axis=-1),
+            coord_depth=jnp.where(seen, jnp.concatenate([points, depth[..., None]], axis=-1), BACKGROUND_DEPTH),
+            instance_index=labels[row].astype(jnp.int16),
+        )
+
+    def images(self, scene: Scene, drawing: MeshDrawing, *, object_masks: bool = False) -> Rendering:
+        """The images of a drawing.
+
+        Args:
+            scene: the scene that was drawn.
+            drawing: what `draw` made of it.
+            object_masks: (static) also one mask per object.
+
+        Returns:
+            The `Rendering`. Differentiable in reverse mode with respect to the scene and the renderer.
+        """
+        return _images(self, scene, drawing, object_masks)
+
+    def change(self, scene: Scene, drawing: MeshDrawing, delta: PoseDeltas) -> Rendering:
+        """The change of the images when the objects move: `images` in forward mode.
+
+        Args:
+            scene: the scene that was drawn.
+            drawing: what `draw` made of it.
+            delta: (N, 6) float, a motion per object as in `apply_pose_delta`: radians, then metres.
+        """
+        return _change(self, scene, drawing, delta)
+
+    def _check(self, scene: Scene) -> None:
         count, camera = self.class_index.shape[0], scene.camera
         if scene.T_world_object.shape[0] != count:
             raise ValueError(
@@ -139,7 +207,6 @@ class MeshRenderer(eqx.Module):
                 f"The background image must have the size of the camera's image ({camera.height}, {camera.width}), "
                 f"got {size}."
             )
-        return RenderResult(**_render(self, scene))
 
 
 @eqx.filter_jit
@@ -150,6 +217,57 @@ def _render(renderer: MeshRenderer, scene: Scene) -> dict[str, Array]:
     shared = (renderer.geometry, renderer.background, renderer.class_index)
     buffers = render(*jax.lax.stop_gradient((shared, per_scene_inputs(renderer, scene))))
     return {name: buffer[0] for name, buffer in buffers.items()}
+
+
+@eqx.filter_jit
+def _draw(renderer: MeshRenderer, scene: Scene) -> MeshDrawing:
+    height, width = (renderer.supersample * side for side in (scene.camera.height, scene.camera.width))
+    if scene.T_world_object.shape[0] == 0:
+        background = jnp.broadcast_to(renderer.background, (scene.camera.height, scene.camera.width, 3))
+        for axis in (0, 1):
+            background = jnp.repeat(background, renderer.supersample, axis=axis)
+        nobody = jnp.full((height, width), NOBODY, jnp.int32)
+        layers = Layers(nobody, background, jnp.zeros((height, width)), jnp.zeros((0, 0, 2)), jnp.zeros((2, 0, 0, 4)))
+        return jax.lax.stop_gradient(MeshDrawing(layers, nobody))
+    draw = draw_layers(height, width, renderer.supersample, renderer.antialias)
+    shared = (renderer.geometry, renderer.background)
+    batch = (per_scene_inputs(renderer, scene), _footprint(renderer, scene.camera)[None])
+    return jax.tree.map(lambda x: x[0], draw(*jax.lax.stop_gradient((shared, batch))))
+
+
+def _footprint(renderer: MeshRenderer, camera: Camera) -> Float[Array, "2"]:
+    return footprint(camera, renderer.supersample * camera.width, renderer.supersample * camera.height)
+
+
+@eqx.filter_jit
+def _images(renderer: MeshRenderer, scene: Scene, drawing: MeshDrawing, object_masks: bool) -> Rendering:
+    moving = _moving(renderer, scene, drawing)
+    images = moving_images(moving, _footprint(renderer, scene.camera), drawing.layers, object_masks=object_masks)
+    return _typed(rendering_of(images, renderer.supersample), scene)
+
+
+def _moving(renderer: MeshRenderer, scene: Scene, drawing: MeshDrawing) -> Moving:
+    view = jax.tree.map(lambda x: x[0], per_scene_inputs(renderer, scene))
+    return what_moves(renderer.geometry, renderer.background, view, drawing)
+
+
+def _typed(rendering: Rendering, scene: Scene) -> Rendering:
+    return jax.tree.map(lambda image: image.astype(scene.T_world_object.dtype), rendering)
+
+
+@eqx.filter_jit
+def _change(renderer: MeshRenderer, scene: Scene, drawing: MeshDrawing, delta: PoseDeltas) -> Rendering:
+    def moving_at(delta: PoseDeltas) -> Moving:
+        moved = apply_pose_delta(scene.T_world_object, delta, orthonormalize=False)
+        return _moving(renderer, eqx.tree_at(lambda s: s.T_world_object, scene, moved), drawing)
+
+    zero = jnp.zeros_like(delta)
+    moving, change = jax.jvp(moving_at, (zero,), (delta,))
+    color, cover = change_of_images(moving, _footprint(renderer, scene.camera), drawing.layers, change)
+    before = composite(drawing.layers, None)
+    after = Images(color, cover, None)
+    _, rendering = jax.jvp(lambda images: rendering_of(images, renderer.supersample), (before,), (after,))
+    return _typed(rendering, scene)
 
 
 def per_scene_inputs(renderer: MeshRenderer, scene: Scene) -> PerScene:

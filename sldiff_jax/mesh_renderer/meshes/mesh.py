@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from .arrays import as_array, as_unit_color
 from .materials import Materials
+from .topology import find_edges
 from .vertex_normals import vertex_normals
 
 
@@ -35,6 +36,8 @@ class Mesh(eqx.Module):
         uv: (V, 2) float32; zeros if there is no texture.
         face_material: (F,) int32, row of `materials` for each triangle.
         materials: the `Materials`.
+        edges: (E, 4) int32, the edges between vertices welded by position: vertex numbers of both ends, of the third
+            corner of a triangle at the edge, and of that of the other triangle, -1 if there is none.
     """
 
     vertices: Float[Array, "vertices 3"]
@@ -44,6 +47,7 @@ class Mesh(eqx.Module):
     uv: Float[Array, "vertices 2"]
     face_material: Int[Array, " faces"]
     materials: Materials
+    edges: Int[Array, "edges 4"]
 
     def __init__(
         self,
@@ -109,6 +113,7 @@ class Mesh(eqx.Module):
         self.colors = None if colors is None else jnp.asarray(colors, jnp.float32)
         self.uv = jnp.asarray(uv, jnp.float32)
         self.face_material = jnp.asarray(face_material, jnp.int32)
+        self.edges = jnp.asarray(find_edges(np.asarray(vertices, np.float32), faces), jnp.int32)
 
     @classmethod
     def load(cls, path: str | Path, *, scale: float = 1.0) -> Mesh:

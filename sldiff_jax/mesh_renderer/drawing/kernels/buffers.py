@@ -7,15 +7,14 @@ Importing this module imports Warp, so only `launch` does, on first use. (Warp r
 
 import warp as wp
 
+from ...._gradients.kernels.entry_point import entry_point
 from ...._scene.render_result import BACKGROUND_DEPTH
-from ..lighting import REFLECTANCE as DIELECTRIC_REFLECTANCE
-from .entry_point import entry_point
+from .shading import Views, blend, camera_normal, shade, surface_weights
 from .visibility import (
     EMPTY,
+    LOW_WORD,
     MESH_VERTEX,
-    Corners,
     Meshes,
-    edge_functions,
     find_corners,
     launch_rasterize,
     pixel_center,
@@ -24,19 +23,7 @@ from .visibility import (
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False, "fast_math": False})
 
-LOW_WORD = wp.constant(wp.uint64(0xFFFFFFFF))
 BACKGROUND = wp.constant(BACKGROUND_DEPTH)
-REFLECTANCE = wp.constant(DIELECTRIC_REFLECTANCE)
-
-
-@wp.struct
-class Views:
-    """The arrays of `PerScene`, under the same names."""
-
-    T_clip_object: wp.array2d(dtype=wp.mat44)
-    T_camera_object: wp.array2d(dtype=wp.mat44)
-    instance_index: wp.array2d(dtype=wp.int32)
-    lights: wp.array2d(dtype=wp.vec3)
 
 
 @wp.struct
@@ -51,128 +38,6 @@ class Buffers:
     vertex_indices: wp.array3d(dtype=wp.vec3i)
     barycentric_coeffs: wp.array3d(dtype=wp.vec3)
     cam_coordinates: wp.array3d(dtype=wp.vec4)
-
-
-@wp.func
-def wrap(index: int, size: int):
-    """`index` modulo `size`, for negative numbers too."""
-    remainder = index % size
-    if remainder < 0:
-        remainder += size
-    return remainder
-
-
-@wp.func
-def texel(texels: wp.array(dtype=wp.vec4ub), index: int):
-    c = texels[index]
-    return wp.vec3(float(c[0]), float(c[1]), float(c[2])) / 255.0
-
-
-@wp.func
-def sample_texture(meshes: Meshes, material: int, u: float, v: float):
-    """Bilinear, repeating; v points up, row 0 of the texture is its top."""
-    offset = meshes.textures[material][0]
-    width = meshes.textures[material][1]
-    height = meshes.textures[material][2]
-    if width * height == 1:
-        return texel(meshes.texels, offset)
-    x = (u - wp.floor(u)) * float(width) - 0.5
-    y = (1.0 - (v - wp.floor(v))) * float(height) - 0.5
-    column = int(wp.floor(x))
-    row = int(wp.floor(y))
-    fx = x - float(column)
-    fy = y - float(row)
-    left = wrap(column, width)
-    right = wrap(column + 1, width)
-    top = offset + width * wrap(row, height)
-    bottom = offset + width * wrap(row + 1, height)
-    return wp.lerp(
-        wp.lerp(texel(meshes.texels, top + left), texel(meshes.texels, top + right), fx),
-        wp.lerp(texel(meshes.texels, bottom + left), texel(meshes.texels, bottom + right), fx),
-        fy,
-    )
-
-
-@wp.func
-def aces(x: float):
-    """Narkowicz, "ACES filmic tone mapping curve", 2015."""
-    return (x * (2.51 * x + 0.03)) / (x * (2.43 * x + 0.59) + 0.14)
-
-
-@wp.func
-def blend(weights: wp.vec3, values: wp.array(dtype=wp.vec3), first: int, vertices: wp.vec3i):
-    return (
-        weights[0] * values[first + vertices[0]]
-        + weights[1] * values[first + vertices[1]]
-        + weights[2] * values[first + vertices[2]]
-    )
-
-
-@wp.func
-def surface_weights(corners: Corners, px: float, py: float):
-    e = edge_functions(corners.c0, corners.c1, corners.c2, px, py)
-    return e / (e[0] + e[1] + e[2])
-
-
-@wp.func
-def camera_normal(meshes: Meshes, corners: Corners, weights: wp.vec3, T: wp.mat44):
-    n = blend(weights, meshes.normals, meshes.objects[corners.k, MESH_VERTEX], corners.vertices)
-    return wp.normalize(wp.transform_vector(T, n))
-
-
-@wp.func
-def linear_from_srgb(x: float):
-    if x <= 0.04045:
-        return x / 12.92
-    return wp.pow((x + 0.055) / 1.055, 2.4)
-
-
-@wp.func
-def phong(albedo: wp.vec3, n: wp.vec3, p_camera: wp.vec3, lights: wp.array2d(dtype=wp.vec3), scene: int):
-    """See `Lighting`, also for the rows of `lights`."""
-    view = -wp.normalize(p_camera)
-    shininess = lights[scene, 1][0]
-    gloss = REFLECTANCE * (shininess + 2.0) / (8.0 * wp.PI)
-    radiance = wp.cw_mul(albedo, lights[scene, 0])
-    count = (lights.shape[1] - 2) // 2
-    for light in range(count):
-        to_light = lights[scene, 2 + light]
-        cosine = wp.max(wp.dot(n, to_light), 0.0)
-        half_cosine = wp.max(wp.dot(n, wp.normalize(to_light + view)), 0.0)
-        highlight = gloss * wp.pow(half_cosine, shininess)
-        scattered = albedo * ((1.0 - REFLECTANCE) / wp.PI)
-        reflected = scattered + wp.vec3(highlight, highlight, highlight)
-        radiance += cosine * wp.cw_mul(lights[scene, 2 + count + light], reflected)
-    return wp.vec3(aces(radiance[0]), aces(radiance[1]), aces(radiance[2]))
-
-
-@wp.func
-def shade(
-    meshes: Meshes,
-    corners: Corners,
-    weights: wp.vec3,
-    views: Views,
-    scene: int,
-):
-    """Colour of a surface point: its albedo, or lit if there are `lights`."""
-    first = meshes.objects[corners.k, MESH_VERTEX]
-    material = meshes.face_material[corners.face]
-    t = (
-        weights[0] * meshes.uv[first + corners.vertices[0]]
-        + weights[1] * meshes.uv[first + corners.vertices[1]]
-        + weights[2] * meshes.uv[first + corners.vertices[2]]
-    )
-    color = sample_texture(meshes, material, t[0], t[1])
-    if views.lights.shape[1] > 0:
-        color = wp.vec3(linear_from_srgb(color[0]), linear_from_srgb(color[1]), linear_from_srgb(color[2]))
-    color = wp.cw_mul(color, meshes.base_colors[material])
-    if meshes.colors.shape[0] > 0:
-        color = wp.cw_mul(color, blend(weights, meshes.colors, first, corners.vertices))
-    if views.lights.shape[1] > 0:
-        T = views.T_camera_object[scene, corners.k]
-        p = wp.transform_point(T, blend(weights, meshes.vertices, first, corners.vertices))
-        color = phong(color, camera_normal(meshes, corners, weights, T), p, views.lights, scene)
-    return color
 
 
 @wp.func
@@ -211,7 +76,7 @@ def fill_buffers(
     while column < columns:
         behind = background[row % background.shape[0], column % background.shape[1]]
         color = behind
-        alpha = float(0.0)  # noqa: UP018 -- a variable, not a constant, to Warp
+        alpha = float(0.0)
         key = visible[scene, row, column]
         if key == EMPTY:
             buffers.coord_depth[scene, row, column] = nothing

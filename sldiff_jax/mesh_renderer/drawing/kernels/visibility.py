@@ -12,7 +12,7 @@ perspective-correct barycentrics of the point that the pixel sees, without any d
 
 import warp as wp
 
-from .entry_point import entry_point
+from ...._gradients.kernels.entry_point import entry_point
 
 # Without contraction a*b - c*d is exactly -(c*d - a*b), so triangles that share an edge agree on which side a pixel is.
 wp.set_module_options({"enable_backward": False, "fuse_fp": False, "fast_math": False})
@@ -21,11 +21,15 @@ EMPTY = wp.constant(wp.uint64(0xFFFFFFFFFFFFFFFF))
 BOX_MARGIN = wp.constant(0.01)  # pixels; only has to exceed the rounding of a projected vertex
 GPU_THREADS = 1 << 20  # enough to fill a large GPU several times over
 
+LOW_WORD = wp.constant(wp.uint64(0xFFFFFFFF))
+
 # Columns of the object table, whose last row holds the totals.
 DRAW_VERTEX = wp.constant(0)
 DRAW_FACE = wp.constant(1)
-MESH_VERTEX = wp.constant(2)
-MESH_FACE = wp.constant(3)
+DRAW_EDGE = wp.constant(2)
+MESH_VERTEX = wp.constant(3)
+MESH_FACE = wp.constant(4)
+MESH_EDGE = wp.constant(5)
 
 
 @wp.struct
@@ -42,12 +46,13 @@ class Meshes:
     texels: wp.array(dtype=wp.vec4ub)
     textures: wp.array(dtype=wp.vec3i)
     base_colors: wp.array(dtype=wp.vec3)
+    edges: wp.array(dtype=wp.vec4i)
 
 
 @wp.func
 def find_object(objects: wp.array2d(dtype=wp.int32), column: int, index: int):
     """The row k with ``objects[k, column] <= index < objects[k + 1, column]``."""
-    low = int(0)  # noqa: RUF046, UP018 -- a variable, not a constant, to Warp
+    low = int(0)
     high = objects.shape[0] - 1
     while high - low > 1:
         middle = (low + high) // 2

@@ -1,0 +1,1 @@
+"""Warp kernels. Imported through `warp_calls` alone, on first use."""

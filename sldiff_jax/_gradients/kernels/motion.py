@@ -1,0 +1,570 @@
+# type: ignore -- Warp's language: annotations are calls, operators are its own
+"""How images change when surfaces move, pair of samples by pair of samples; forward, and its exact transpose.
+
+All contrast lies between adjacent samples, and something carries it when it moves:
+
+- *Inside* (both samples show one object): each carries its half of the contrast along with its own surface point.
+- An *outline* that is known to cross the pair: its reach moves with a point of the mesh's edge, and the weights with
+  which the two samples mix follow.
+- An *outline that is guessed* (two objects, and no crossing is known): the nearer one carries all of the contrast, by
+  the point on its rim, where the line of sight grazes the surface. That lies behind the last visible sample: seen along
+  a row, a smooth surface recedes from its rim like the square root of the distance d, ``depth(d) = depth(0) - k
+  sqrt(d)``. With sample centres at d = 1/2 and 3/2 the rim is ``sqrt(1/2) / (sqrt(3/2) - sqrt(1/2))`` times as far
+  behind the first as this is behind the second.
+
+A surface point with homogeneous object coordinates x has the clip point ``c = M x``, so that with ``s`` an objective's
+derivative by its NDC, ``dL/dc = (s_x / w, s_y / w, -(s_x c_x + s_y c_y) / w^2)`` for rows 0, 1 and 3 of c, and the sum
+of ``dL/dc x^T`` over all samples and crossings of an object is the derivative by rows 0, 1 and 3 of its M.
+"""
+
+import math
+
+import warp as wp
+
+from .compositing import Cotangents, difference, image_cotangent, sample_cotangent, times
+from .entry_point import entry_point
+from .layers import (
+    NOBODY,
+    Layers,
+    crossing_towards,
+    inside,
+    is_crossed,
+    shares_of,
+    step_of,
+    value_at,
+    weights_of,
+)
+
+wp.set_module_options({"enable_backward": False, "fuse_fp": False, "fast_math": False})
+
+RIM_FACTOR = wp.constant(math.sqrt(0.5) / (math.sqrt(1.5) - math.sqrt(0.5)))
+RIM_LIMIT = wp.constant(20.0)  # footprints of a pixel behind the last sample: steeper is a step in the surface
+CHUNK = wp.constant(32)  # columns whose derivatives one thread sums up
+
+
+@wp.struct
+class Views:
+    """What the projection says.
+
+    T_clip_object: (B, N, 3), takes a point to clip x, y and w.
+    T_object_clip: (B, N, 3), takes (clip x, y, w, 1) back.
+    footprint: (B,), the size of a sample at depth 1 along x and y.
+    """
+
+    T_clip_object: wp.array3d(dtype=wp.vec4)
+    T_object_clip: wp.array3d(dtype=wp.vec4)
+    footprint: wp.array(dtype=wp.vec2)
+
+
+@wp.func
+def center(index: int, size: int):
+    return float(2 * index + 1) / float(size) - 1.0
+
+
+@wp.func
+def point_at(views: Views, scene: int, k: int, x: float, y: float, w: float):
+    """(point of object k, 1) that is seen at NDC (x, y) in the depth w."""
+    c = wp.vec4(x * w, y * w, w, 1.0)
+    return wp.vec4(
+        wp.dot(views.T_object_clip[scene, k, 0], c),
+        wp.dot(views.T_object_clip[scene, k, 1], c),
+        wp.dot(views.T_object_clip[scene, k, 2], c),
+        1.0,
+    )
+
+
+@wp.func
+def per_ndc(layers: Layers, direction: int):
+    """Contrast towards a neighbour to derivative by the motion of the surface, in NDC along the pair's axis."""
+    size = wp.where(direction < 2, layers.row.shape[2], layers.row.shape[1])
+    return wp.where(direction % 2 == 0, 0.25, -0.25) * float(size)
+
+
+@wp.func
+def border_share(layers: Layers, row: int, column: int, direction: int):
+    """1, but 2 at the border of the image, where the contrast with the unseen neighbour is taken for that opposite."""
+    step = step_of(direction)
+    return wp.where(inside(layers, row - step[0], column - step[1]), 1.0, 2.0)
+
+
+@wp.func
+def owns_guessed(layers: Layers, scene: int, row: int, column: int, other_row: int, other_column: int):
+    """Whether the first of two samples of different objects carries a guessed outline between them.
+
+    Where a known outline crosses a neighbouring pair, it crosses this one too, in a corner of the grid.
+    """
+    if is_crossed(layers, scene, row, column) or is_crossed(layers, scene, other_row, other_column):
+        return False
+    seen = layers.row[scene, row, column] != NOBODY
+    other_seen = layers.row[scene, other_row, other_column] != NOBODY
+    nearer = layers.depth[scene, row, column] < layers.depth[scene, other_row, other_column]
+    return seen and (not other_seen or nearer)
+
+
+@wp.func
+def rim_depth(layers: Layers, views: Views, scene: int, row: int, column: int, direction: int):
+    """Depth of the rim towards a neighbour."""
+    depth = layers.depth[scene, row, column]
+    step = step_of(direction)
+    recession = float(0.0)
+    r = row - step[0]
+    c = column - step[1]
+    if inside(layers, r, c) and layers.row[scene, r, c] == layers.row[scene, row, column]:
+        limit = RIM_LIMIT * views.footprint[scene][direction // 2] * depth
+        recession = wp.clamp(RIM_FACTOR * (depth - layers.depth[scene, r, c]), 0.0, limit)
+    return depth + recession
+
+
+@wp.struct
+class Outline:
+    """A crossing as its owner sees it: where it is, the pixel whose mixture it changes, and the motion that does so."""
+
+    x: float
+    y: float
+    w: float
+    receiver: wp.vec2i  # (row, column)
+    direction: int  # from the receiver to the sample of which it takes a share
+    per_x: float  # change of that share per NDC of motion along x and y
+    per_y: float
+
+
+@wp.func
+def outline_at(layers: Layers, crossing: wp.vec4, row: int, column: int, direction: int):
+    outline = Outline()
+    step = step_of(direction)
+    outline.x = center(column, layers.row.shape[2]) + 2.0 * float(step[1]) * crossing[0] / float(layers.row.shape[2])
+    outline.y = center(row, layers.row.shape[1]) + 2.0 * float(step[0]) * crossing[0] / float(layers.row.shape[1])
+    outline.w = crossing[1]
+    sign = float(-1.0)
+    outline.receiver = wp.vec2i(row, column)
+    outline.direction = direction
+    if crossing[0] > 0.5:
+        sign = 1.0
+        outline.receiver = wp.vec2i(row + step[0], column + step[1])
+        outline.direction = direction ^ 1
+    along = sign * wp.where(direction % 2 == 1, 0.5, -0.5)
+    if direction < 2:
+        along *= float(layers.row.shape[2])
+        outline.per_x = along
+        outline.per_y = -crossing[2] * along
+    else:
+        along *= float(layers.row.shape[1])
+        outline.per_x = -crossing[2] * along
+        outline.per_y = along
+    return outline
+
+
+@wp.func
+def mask_step(
+    layers: Layers,
+    cotangents: Cotangents,
+    scene: int,
+    row: int,
+    column: int,
+    at_row: int,
+    at_column: int,
+    step: wp.vec2i,
+):
+    """What the objects' masks contribute to the objective, at a pixel, if a sample turns into its neighbour."""
+    change = float(0.0)
+    if cotangents.object_masks.shape[2] > 0:
+        k = layers.row[scene, row, column]
+        other = layers.row[scene, row + step[0], column + step[1]]
+        if other != NOBODY:
+            change += cotangents.object_masks[scene, other, at_row, at_column]
+        if k != NOBODY:
+            change -= cotangents.object_masks[scene, k, at_row, at_column]
+    return change
+
+
+@wp.func
+def value_step(layers: Layers, scene: int, row: int, column: int, step: wp.vec2i):
+    """The neighbour's value less the sample's own."""
+    return difference(value_at(layers, scene, row + step[0], column + step[1]), value_at(layers, scene, row, column))
+
+
+@wp.func
+def taken_step(layers: Layers, cotangents: Cotangents, scene: int, row: int, column: int, direction: int):
+    """The objective's derivative by the weight with which a pixel takes of a neighbour."""
+    step = step_of(direction)
+    return times(
+        image_cotangent(cotangents, scene, row, column), value_step(layers, scene, row, column, step)
+    ) + mask_step(layers, cotangents, scene, row, column, row, column, step)
+
+
+@wp.func
+def by_share(layers: Layers, cotangents: Cotangents, scene: int, row: int, column: int, direction: int):
+    """The objective's derivative by one of a pixel's shares: see `weights_of`."""
+    shares = shares_of(layers, scene, row, column)
+    first = 2 - 2 * (direction // 2)  # of the other axis
+    kept = 1.0 - 0.5 * (shares[first] + shares[first + 1])
+    derivative = kept * taken_step(layers, cotangents, scene, row, column, direction)
+    if shares[first] > 0.0:
+        derivative -= 0.5 * shares[first] * taken_step(layers, cotangents, scene, row, column, first)
+    if shares[first + 1] > 0.0:
+        derivative -= 0.5 * shares[first + 1] * taken_step(layers, cotangents, scene, row, column, first + 1)
+    return derivative
+
+
+@wp.func
+def by_clip(s_x: float, s_y: float, x: float, y: float, w: float):
+    """Derivative by clip x, y and w from that by NDC."""
+    return wp.vec3(s_x / w, s_y / w, -(s_x * x + s_y * y) / w)
+
+
+@wp.kernel
+def pull_kernel(
+    layers: Layers,
+    views: Views,
+    cotangents: Cotangents,
+    sums: wp.array4d(dtype=wp.vec4),
+    by_color: wp.array3d(dtype=wp.vec3),
+    by_point: wp.array3d(dtype=wp.vec3),
+    by_edge: wp.array4d(dtype=wp.vec3),
+):
+    """One thread sums up `CHUNK` columns of a row, object by object."""
+    scene, row, chunk = wp.tid()
+    band = row * ((layers.row.shape[2] + CHUNK - 1) // CHUNK) + chunk
+    y = center(row, layers.row.shape[1])
+    k = int(-1)
+    A_x = wp.vec4(0.0, 0.0, 0.0, 0.0)
+    A_y = wp.vec4(0.0, 0.0, 0.0, 0.0)
+    A_w = wp.vec4(0.0, 0.0, 0.0, 0.0)
+    for column in range(chunk * CHUNK, wp.min((chunk + 1) * CHUNK, layers.row.shape[2])):
+        own = layers.row[scene, row, column]
+        if by_color.shape[1] > 0:
+            by_color[scene, row, column] = sample_cotangent(layers, cotangents, scene, row, column).color
+        if own != k:
+            if k != NOBODY:
+                sums[scene, band, k, 0] = sums[scene, band, k, 0] + A_x
+                sums[scene, band, k, 1] = sums[scene, band, k, 1] + A_y
+                sums[scene, band, k, 2] = sums[scene, band, k, 2] + A_w
+                A_x = wp.vec4(0.0, 0.0, 0.0, 0.0)
+                A_y = wp.vec4(0.0, 0.0, 0.0, 0.0)
+                A_w = wp.vec4(0.0, 0.0, 0.0, 0.0)
+            k = own
+        if own != NOBODY:
+            x = center(column, layers.row.shape[2])
+            w = layers.depth[scene, row, column]
+            gradient = sample_cotangent(layers, cotangents, scene, row, column)
+            s = wp.vec2(0.0, 0.0)
+            for direction in range(4):
+                step = step_of(direction)
+                if inside(layers, row + step[0], column + step[1]):
+                    crossing = crossing_towards(layers, scene, row, column, direction)
+                    other = layers.row[scene, row + step[0], column + step[1]]
+                    if crossing[1] > 0.0:
+                        outline = outline_at(layers, crossing, row, column, direction)
+                        d = by_share(
+                            layers, cotangents, scene, outline.receiver[0], outline.receiver[1], outline.direction
+                        )
+                        c = by_clip(d * outline.per_x, d * outline.per_y, outline.x, outline.y, outline.w)
+                        point = point_at(views, scene, k, outline.x, outline.y, outline.w)
+                        A_x += c[0] * point
+                        A_y += c[1] * point
+                        A_w += c[2] * point
+                        if by_edge.shape[2] > 0:
+                            axis = direction // 2
+                            first = wp.vec2i(row + wp.min(step[0], 0), column + wp.min(step[1], 0))
+                            by_edge[scene, axis, first[0], first[1]] = c
+                    elif crossing[1] == 0.0:
+                        contrast = value_step(layers, scene, row, column, step)
+                        pull = float(0.0)
+                        if other == own:
+                            if layers.slope.shape[1] > 0:
+                                contrast.cover = wp.vec2(0.0, 0.0)
+                            pull = times(gradient, contrast) * border_share(layers, row, column, direction)
+                            pull *= per_ndc(layers, direction)
+                            s[direction // 2] += pull
+                        elif owns_guessed(layers, scene, row, column, row + step[0], column + step[1]):
+                            pull = times(gradient, contrast) + times(
+                                sample_cotangent(layers, cotangents, scene, row + step[0], column + step[1]), contrast
+                            )
+                            pull += mask_step(layers, cotangents, scene, row, column, row, column, step)
+                            pull += mask_step(
+                                layers, cotangents, scene, row, column, row + step[0], column + step[1], step
+                            )
+                            pull *= per_ndc(layers, direction)
+                            depth = rim_depth(layers, views, scene, row, column, direction)
+                            point = point_at(views, scene, k, x, y, depth)
+                            c = by_clip(
+                                wp.where(direction < 2, pull, 0.0), wp.where(direction < 2, 0.0, pull), x, y, depth
+                            )
+                            A_x += c[0] * point
+                            A_y += c[1] * point
+                            A_w += c[2] * point
+            if layers.slope.shape[1] > 0:
+                s -= gradient.cover[0] * layers.slope[scene, row, column]
+            c = by_clip(s[0], s[1], x, y, w)
+            c[2] += gradient.cover[0]
+            point = point_at(views, scene, k, x, y, w)
+            A_x += c[0] * point
+            A_y += c[1] * point
+            A_w += c[2] * point
+            if by_point.shape[1] > 0:
+                by_point[scene, row, column] = c
+    if k != NOBODY:
+        sums[scene, band, k, 0] = sums[scene, band, k, 0] + A_x
+        sums[scene, band, k, 1] = sums[scene, band, k, 1] + A_y
+        sums[scene, band, k, 2] = sums[scene, band, k, 2] + A_w
+
+
+@entry_point
+def pull(
+    layers: Layers,
+    views: Views,
+    cotangents: Cotangents,
+    sums: wp.array4d(dtype=wp.vec4),
+    by_color: wp.array3d(dtype=wp.vec3),
+    by_point: wp.array3d(dtype=wp.vec3),
+    by_edge: wp.array4d(dtype=wp.vec3),
+):
+    """From derivatives by the images to those by what moves and shows.
+
+    sums: (B, bands, N, 3), to be summed over the bands: derivatives by rows 0, 1 and 3 of ``T_clip_object``.
+    by_color: (B, H, W), derivatives by the samples' colours, or (B, 0, 0).
+    by_point: (B, H, W), derivatives by clip x, y and w of the points that the samples show, or (B, 0, 0).
+    by_edge: (B, 2, H, W), the same of the points at which edges cross, or (B, 2, 0, 0).
+    """
+    for output in (sums, by_point, by_edge):
+        output.zero_()
+    scenes, height, width = layers.row.shape
+    wp.launch(
+        pull_kernel,
+        (scenes, height, (width + CHUNK - 1) // CHUNK),
+        [layers, views, cotangents],
+        [sums, by_color, by_point, by_edge],
+    )
+
+
+@wp.struct
+class Tangents:
+    """K changes of what the images depend on. All but the first may have no samples.
+
+    T_clip_object: (B, K, N, 3), rows 0, 1 and 3.
+    point: (B, K, H, W), the points that the samples show, in their object's frames.
+    edge: (B, K, 2 H, W), the points at which edges cross the pairs of both axes.
+    color: (B, K, H, W), the samples' colours.
+    """
+
+    T_clip_object: wp.array4d(dtype=wp.vec4)
+    point: wp.array4d(dtype=wp.vec3)
+    edge: wp.array4d(dtype=wp.vec3)
+    color: wp.array4d(dtype=wp.vec3)
+
+
+@wp.func
+def clip_change(views: Views, tangents: Tangents, scene: int, i: int, k: int, point: wp.vec4, motion: wp.vec3):
+    """Change of clip x, y, w of a point of object k that moves in its frame by `motion`."""
+    own = wp.vec4(motion[0], motion[1], motion[2], 0.0)
+    return wp.vec3(
+        wp.dot(tangents.T_clip_object[scene, i, k, 0], point) + wp.dot(views.T_clip_object[scene, k, 0], own),
+        wp.dot(tangents.T_clip_object[scene, i, k, 1], point) + wp.dot(views.T_clip_object[scene, k, 1], own),
+        wp.dot(tangents.T_clip_object[scene, i, k, 2], point) + wp.dot(views.T_clip_object[scene, k, 2], own),
+    )
+
+
+@wp.func
+def ndc_change(change: wp.vec3, x: float, y: float, w: float):
+    return wp.vec2((change[0] - x * change[2]) / w, (change[1] - y * change[2]) / w)
+
+
+@wp.func
+def guessed_change(
+    layers: Layers, views: Views, tangents: Tangents, scene: int, i: int, row: int, column: int, direction: int
+):
+    """Motion in NDC along the pair of the rim that the owner of a guessed outline has towards a neighbour."""
+    k = layers.row[scene, row, column]
+    x = center(column, layers.row.shape[2])
+    y = center(row, layers.row.shape[1])
+    w = rim_depth(layers, views, scene, row, column, direction)
+    still = wp.vec3(0.0, 0.0, 0.0)
+    change = clip_change(views, tangents, scene, i, k, point_at(views, scene, k, x, y, w), still)
+    return ndc_change(change, x, y, w)[direction // 2]
+
+
+@wp.kernel
+def push_samples_kernel(
+    layers: Layers,
+    views: Views,
+    tangents: Tangents,
+    chunks: int,
+    image: wp.array4d(dtype=wp.vec3),
+    cover: wp.array4d(dtype=wp.vec2),
+):
+    """Change of the samples' values: what surfaces carry along, and what changes in place."""
+    scene, row, chunk = wp.tid()
+    y = center(row, image.shape[2])
+    column = int(chunk)
+    while column < image.shape[3]:
+        own = layers.row[scene, row, column]
+        x = center(column, image.shape[3])
+        color_x = wp.vec3(0.0, 0.0, 0.0)
+        color_y = wp.vec3(0.0, 0.0, 0.0)
+        cover_x = wp.vec2(0.0, 0.0)
+        cover_y = wp.vec2(0.0, 0.0)
+        for i in range(image.shape[1]):
+            image[scene, i, row, column] = wp.vec3(0.0, 0.0, 0.0)
+            cover[scene, i, row, column] = wp.vec2(0.0, 0.0)
+        if own != NOBODY and layers.slope.shape[1] > 0:
+            cover_x = wp.vec2(-layers.slope[scene, row, column][0], 0.0)
+            cover_y = wp.vec2(-layers.slope[scene, row, column][1], 0.0)
+        for direction in range(4):
+            step = step_of(direction)
+            if inside(layers, row + step[0], column + step[1]):
+                crossing = crossing_towards(layers, scene, row, column, direction)
+                other = layers.row[scene, row + step[0], column + step[1]]
+                if crossing[1] == 0.0:
+                    contrast = value_step(layers, scene, row, column, step)
+                    if other == own:
+                        if layers.slope.shape[1] > 0:
+                            contrast.cover = wp.vec2(0.0, 0.0)
+                        if own != NOBODY:
+                            share = border_share(layers, row, column, direction) * per_ndc(layers, direction)
+                            if direction < 2:
+                                color_x += share * contrast.color
+                                cover_x += share * contrast.cover
+                            else:
+                                color_y += share * contrast.color
+                                cover_y += share * contrast.cover
+                    else:
+                        owned = owns_guessed(layers, scene, row, column, row + step[0], column + step[1])
+                        if owned or owns_guessed(layers, scene, row + step[0], column + step[1], row, column):
+                            for i in range(image.shape[1]):
+                                change = float(0.0)
+                                if owned:
+                                    change = guessed_change(
+                                        layers, views, tangents, scene, i, row, column, direction
+                                    ) * per_ndc(layers, direction)
+                                else:
+                                    # The neighbour's pair with this sample: contrast and direction both turn round.
+                                    change = guessed_change(
+                                        layers,
+                                        views,
+                                        tangents,
+                                        scene,
+                                        i,
+                                        row + step[0],
+                                        column + step[1],
+                                        direction ^ 1,
+                                    ) * per_ndc(layers, direction)
+                                image[scene, i, row, column] = image[scene, i, row, column] + change * contrast.color
+                                cover[scene, i, row, column] = cover[scene, i, row, column] + change * contrast.cover
+        if own != NOBODY:
+            w = layers.depth[scene, row, column]
+            point = point_at(views, scene, own, x, y, w)
+            for i in range(image.shape[1]):
+                motion = wp.vec3(0.0, 0.0, 0.0)
+                if tangents.point.shape[2] > 0:
+                    motion = tangents.point[scene, i, row, column]
+                moved = clip_change(views, tangents, scene, i, own, point, motion)
+                ndc = ndc_change(moved, x, y, w)
+                color = image[scene, i, row, column] + ndc[0] * color_x + ndc[1] * color_y
+                covered = cover[scene, i, row, column] + ndc[0] * cover_x + ndc[1] * cover_y
+                image[scene, i, row, column] = color
+                cover[scene, i, row, column] = covered + wp.vec2(moved[2], 0.0)
+        if tangents.color.shape[2] > 0:
+            for i in range(image.shape[1]):
+                image[scene, i, row, column] = image[scene, i, row, column] + tangents.color[scene, i, row, column]
+        column += chunks
+
+
+@wp.func
+def share_change(
+    layers: Layers, views: Views, tangents: Tangents, scene: int, i: int, row: int, column: int, direction: int
+):
+    """Change of the share that a pixel takes of a neighbour."""
+    change = float(0.0)
+    step = step_of(direction)
+    if inside(layers, row + step[0], column + step[1]):
+        crossing = crossing_towards(layers, scene, row, column, direction)
+        owner = wp.vec2i(row, column)
+        towards = int(direction)
+        takes = crossing[1] > 0.0 and crossing[0] <= 0.5
+        if crossing[1] < 0.0:
+            owner = wp.vec2i(row + step[0], column + step[1])
+            towards = direction ^ 1
+            crossing = wp.vec4(crossing[0], -crossing[1], crossing[2], crossing[3])
+            takes = crossing[0] > 0.5
+        if takes:
+            outline = outline_at(layers, crossing, owner[0], owner[1], towards)
+            k = layers.row[scene, owner[0], owner[1]]
+            motion = wp.vec3(0.0, 0.0, 0.0)
+            if tangents.edge.shape[2] > 0:
+                axis = direction // 2
+                at = axis * layers.row.shape[1] + row + wp.min(step[0], 0)
+                motion = tangents.edge[scene, i, at, column + wp.min(step[1], 0)]
+            point = point_at(views, scene, k, outline.x, outline.y, outline.w)
+            c = clip_change(views, tangents, scene, i, k, point, motion)
+            ndc = ndc_change(c, outline.x, outline.y, outline.w)
+            change = outline.per_x * ndc[0] + outline.per_y * ndc[1]
+    return change
+
+
+@wp.kernel
+def push_images_kernel(
+    layers: Layers,
+    views: Views,
+    tangents: Tangents,
+    chunks: int,
+    samples: wp.array4d(dtype=wp.vec3),
+    sample_cover: wp.array4d(dtype=wp.vec2),
+    image: wp.array4d(dtype=wp.vec3),
+    cover: wp.array4d(dtype=wp.vec2),
+):
+    """Change of the images from that of the samples, and of the weights with which they mix."""
+    scene, row, chunk = wp.tid()
+    column = int(chunk)
+    while column < image.shape[3]:
+        for i in range(image.shape[1]):
+            image[scene, i, row, column] = samples[scene, i, row, column]
+            cover[scene, i, row, column] = sample_cover[scene, i, row, column]
+        if is_crossed(layers, scene, row, column):
+            shares = shares_of(layers, scene, row, column)
+            weights = weights_of(shares)
+            along_rows = 1.0 - 0.5 * (shares[2] + shares[3])
+            along_columns = 1.0 - 0.5 * (shares[0] + shares[1])
+            for i in range(image.shape[1]):
+                d0 = share_change(layers, views, tangents, scene, i, row, column, 0)
+                d1 = share_change(layers, views, tangents, scene, i, row, column, 1)
+                d2 = share_change(layers, views, tangents, scene, i, row, column, 2)
+                d3 = share_change(layers, views, tangents, scene, i, row, column, 3)
+                changes = wp.vec4(
+                    d0 * along_rows - 0.5 * shares[0] * (d2 + d3),
+                    d1 * along_rows - 0.5 * shares[1] * (d2 + d3),
+                    d2 * along_columns - 0.5 * shares[2] * (d0 + d1),
+                    d3 * along_columns - 0.5 * shares[3] * (d0 + d1),
+                )
+                color = samples[scene, i, row, column]
+                covered = sample_cover[scene, i, row, column]
+                for direction in range(4):
+                    step = step_of(direction)
+                    if inside(layers, row + step[0], column + step[1]):
+                        contrast = value_step(layers, scene, row, column, step)
+                        weight = weights[direction]
+                        r = row + step[0]
+                        c = column + step[1]
+                        color += weight * (samples[scene, i, r, c] - samples[scene, i, row, column])
+                        color += changes[direction] * contrast.color
+                        covered += weight * (sample_cover[scene, i, r, c] - sample_cover[scene, i, row, column])
+                        covered += changes[direction] * contrast.cover
+                image[scene, i, row, column] = color
+                cover[scene, i, row, column] = covered
+        column += chunks
+
+
+@entry_point
+def push(
+    layers: Layers,
+    views: Views,
+    tangents: Tangents,
+    samples: wp.array4d(dtype=wp.vec3),
+    sample_cover: wp.array4d(dtype=wp.vec2),
+    image: wp.array4d(dtype=wp.vec3),
+    cover: wp.array4d(dtype=wp.vec2),
+):
+    """From changes of what moves and shows to those of the samples, and of the images: (B, K, H, W) each."""
+    chunks = image.shape[3] if image.device.is_cuda else 1
+    size = (image.shape[0], image.shape[2], chunks)
+    wp.launch(push_samples_kernel, size, [layers, views, tangents, chunks], [samples, sample_cover])
+    wp.launch(push_images_kernel, size, [layers, views, tangents, chunks, samples, sample_cover], [image, cover])

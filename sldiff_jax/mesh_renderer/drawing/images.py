@@ -1,0 +1,71 @@
+"""The images of a drawing, as a function of everything that a scene and a renderer hold."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..._gradients.moving_images import Layers, Moving
+from .deferred import Surface, find_surface, surface_color
+from .geometry import Geometry
+from .launch import MeshDrawing, PerScene
+
+
+def what_moves(
+    geometry: Geometry, background: Float[Array, "rows columns 3"], view: PerScene, drawing: MeshDrawing
+) -> Moving:
+    """What the images of a drawing depend on. The surface points that the samples show stay the same.
+
+    Args:
+        geometry: the meshes.
+        background: (H, W, 3) or (1, 1, 3) float32.
+        view: the scene, without a batch axis.
+        drawing: what was drawn.
+    """
+    if not view.T_clip_object.shape[0]:
+        height, width = drawing.triangle.shape
+        return Moving(view.T_clip_object, color=jnp.broadcast_to(background, (height, width, 3)))
+    constant = jax.lax.stop_gradient
+    surface = constant(find_surface(geometry, drawing.triangle, view.T_clip_object))
+    return Moving(
+        T_clip_object=view.T_clip_object,
+        point=surface.blend(geometry.vertices),
+        edge=_edge_points(geometry, drawing.layers, view.T_clip_object) if drawing.layers.crossings.size else None,
+        color=_sample_colors(geometry, surface, background, view),
+    )
+
+
+def _sample_colors(
+    geometry: Geometry, surface: Surface, background: Float[Array, "rows columns 3"], view: PerScene
+) -> Float[Array, "height width 3"]:
+    height, width = surface.visible.shape
+    rows, columns, _ = background.shape
+    if rows * columns > 1:
+        background = jnp.repeat(jnp.repeat(background, height // rows, axis=0), width // columns, axis=1)
+    return surface_color(geometry, surface, view.T_camera_object, view.lights, background)[..., :3]
+
+
+def _edge_points(
+    geometry: Geometry, layers: Layers, T_clip_object: Float[Array, "objects 4 4"]
+) -> Float[Array, "2 height width 3"]:
+    """The points of edges at the crossings, in their object's frames; anything where nothing crosses."""
+    crossed = layers.crossings[..., 1] != 0
+    index = jnp.where(crossed, jax.lax.bitcast_convert_type(layers.crossings[..., 3], jnp.int32), 0)
+    _, _, drawn, mesh_vertex, _, mesh_edge = geometry.objects.T
+    k = jnp.searchsorted(drawn[1:], index, side="right")
+    ends = geometry.edges[mesh_edge[k] + index - drawn[k]][..., :2] + mesh_vertex[k][..., None]
+    points = geometry.vertices[ends]
+    return points[..., 0, :] + _along(layers, T_clip_object[k], points) * (points[..., 1, :] - points[..., 0, :])
+
+
+def _along(layers: Layers, T: Float[Array, "2 height width 4 4"], points: Array) -> Float[Array, "2 height width 1"]:
+    """Where edges, given by their ends (2, H, W, 2, 3), cross rows and columns, from 0 to 1. Constant."""
+    height, width = layers.row.shape
+    clip = jnp.sum(T[..., None, :, :3] * points[..., None, :], axis=-1) + T[..., None, :, 3]
+    x = (2 * jnp.arange(width) + 1) / width - 1
+    y = (2 * jnp.arange(height)[:, None] + 1) / height - 1
+    line = jnp.stack(jnp.broadcast_arrays(y, x))  # row pairs lie on a row's centre line, the others on a column's
+    across = jnp.stack([clip[0, ..., 1], clip[1, ..., 0]]) - line[..., None] * clip[..., 3]
+    step = across[..., :1] - across[..., 1:]
+    return jax.lax.stop_gradient(jnp.where(step == 0, 0, across[..., :1] / jnp.where(step == 0, 1, step)))
