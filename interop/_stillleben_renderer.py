@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
-import threading
+import sys
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,17 +18,12 @@ import sldiff_jax as sl
 
 from ._callbacks import tensor_of, torch_on_xla_stream
 from ._gl_context import has_current_context
-from ._owned_thread import OwnedThread, ThisThread
-from ._stillleben_buffers import (
-    check_width,
-    fields,
-    make_result,
-    make_scene,
-    read_labels,
-    read_result,
-    read_scene,
-    result_shapes,
-)
+from ._owned_thread import OwnedThread
+from ._stillleben_buffers import fields, make_result, make_scene, read_scene, result_shapes
+from ._stillleben_stage import Stage
+from ._stillleben_thread import make_thread as _make_thread  # noqa: F401
+from ._stillleben_thread import stillleben_thread as _stillleben_thread
+from ._this_thread import ThisThread
 from ._torch import torch
 
 try:
@@ -41,6 +35,7 @@ except ImportError as error:
     ) from error
 
 
+@jax.tree_util.register_pytree_node_class
 class StilllebenRenderer:
     """Renders with stillleben. A `sldiff_jax.Renderer`: scene in, buffers out.
 
@@ -63,6 +58,12 @@ class StilllebenRenderer:
 
     Poses are made rigid before rendering (the nearest rotation), since stillleben ends the process otherwise. Objects
     are matched by instance index, whatever the order of the scene's rows.
+
+    A camera may have a smaller image than the viewport of stillleben's scene: it is drawn into a corner of that, with
+    the same pixels as in a scene of its size, for the price of the whole viewport.
+
+    A renderer is a pytree without arrays that equals itself alone. Compiled programs do not hold it: they work as long
+    as it is there, and do not keep stillleben's objects alive when it is dropped.
     """
 
     def __init__(self, scene: Any, render_pass: Any = None, *, buffers: str = "all"):
@@ -74,7 +75,8 @@ class StilllebenRenderer:
             buffers: "all", or "core" for rgb, coord_depth and instance_index alone, which is what gradients need.
 
         Raises:
-            ValueError: if the image width is odd, or instance indices are repeated or outside 1..32767.
+            ValueError: if these are no such objects, the image width is odd, or instance indices are repeated or
+                outside 1..32767.
             RuntimeError: if stillleben was initialised on another thread.
         """
         if has_current_context() is False:
@@ -83,7 +85,7 @@ class StilllebenRenderer:
                 "StilllebenRenderer(scene) on the thread that called stillleben.init(), or use "
                 "StilllebenRenderer.build(factory), which works on any thread."
             )
-        self._set_up(ThisThread(), lambda: _Stage(scene, render_pass), buffers)
+        self._set_up(ThisThread(), lambda: _stage(scene, render_pass, "StilllebenRenderer needs"), buffers)
 
     @classmethod
     def build(
@@ -94,8 +96,10 @@ class StilllebenRenderer:
         Do not call ``stillleben.init()`` yourself before. All renderers made in this way share one thread.
 
         Args:
-            factory: a function without arguments that returns a ``stillleben.Scene``, or a pair of a scene and a
-                ``stillleben.RenderPass``. It must not pass any of stillleben's objects on to other threads.
+            factory: a function without arguments that returns a ``stillleben.Scene``, or a tuple of a scene and a
+                ``stillleben.RenderPass``. It must not pass any of stillleben's objects on to other threads, nor leave
+                one in a variable that outlives it: `thread_cache` keeps meshes for the next factory. An exception in
+                it comes back as a copy with its text, and its traceback as a note.
             cuda_device: index of the GPU on which stillleben renders and leaves its buffers. Default: on the CPU.
             buffers: as in the constructor.
 
@@ -103,25 +107,28 @@ class StilllebenRenderer:
             The renderer.
 
         Raises:
-            ValueError: as the constructor.
+            ValueError: as the constructor, or if the factory returns something else.
             RuntimeError: if stillleben was initialised on another thread before.
         """
+        home = _stillleben_thread()
 
-        def make() -> _Stage:
+        def make() -> Stage:
             stillleben.init() if cuda_device is None else stillleben.init_cuda(cuda_device)
             if has_current_context() is False:
                 raise RuntimeError(
                     "stillleben has been initialised on another thread. Leave that to StilllebenRenderer.build: do not "
                     "call stillleben.init() or stillleben.init_cuda() before."
                 )
+            _take_over_context(home)
             made = factory()
-            return _Stage(*made) if isinstance(made, tuple) else _Stage(made)
+            scene, render_pass = made if type(made) is tuple and len(made) == 2 else (made, None)
+            return _stage(scene, render_pass, "The factory of StilllebenRenderer.build must return")
 
         renderer = cls.__new__(cls)
-        renderer._set_up(_stillleben_thread(), make, buffers)
+        renderer._set_up(home, make, buffers)
         return renderer
 
-    def _set_up(self, home: OwnedThread | ThisThread, make: Callable[[], _Stage], buffers: str) -> None:
+    def _set_up(self, home: OwnedThread | ThisThread, make: Callable[[], Stage], buffers: str) -> None:
         fields(buffers)
         self._buffers = buffers
         self._home = home
@@ -141,17 +148,19 @@ class StilllebenRenderer:
             The buffers, (H, W), on the device of the scene.
 
         Raises:
-            ValueError: if image size, number of objects or labels are not those of stillleben's scene, objects were
-                added to it or removed since, or a pose is not finite or far from rigid. Inside `jit`, the last two
-                come as a `jax.errors.JaxRuntimeError`.
+            ValueError: if the image is larger than the viewport of stillleben's scene, number of objects or labels are
+                not those of that scene, objects were added to it or removed since, the RenderPass has drawn another
+                size before, or a pose is not finite or far from rigid. Inside `jit`, all but the first two come as a
+                `jax.errors.JaxRuntimeError`.
             RuntimeError: on a thread to which the renderer does not belong, or inside `jit` or `vmap` if it was not
                 made by `build`.
         """
         camera = scene.camera
-        if (camera.width, camera.height) != self._viewport:
+        if camera.width > self._viewport[0] or camera.height > self._viewport[1]:
             raise ValueError(
-                f"stillleben's viewport is {self._viewport[0]} x {self._viewport[1]} pixels and cannot change, the "
-                f"camera's image is {camera.width} x {camera.height}. Use camera.resized, or another stillleben.Scene."
+                f"The viewport of stillleben's scene has {self._viewport[0]} x {self._viewport[1]} pixels and cannot "
+                f"grow, the camera's image has {camera.width} x {camera.height}. Make the stillleben.Scene as large as "
+                "the largest image."
             )
         if scene.T_world_object.shape[0] != self._count:
             raise ValueError(
@@ -164,6 +173,7 @@ class StilllebenRenderer:
             camera.projection.astype(jnp.float32),
             scene.instance_index,
         )
+        drawing = _Drawing(self._home, self._number, (camera.width, camera.height), self._buffers)
         if any(isinstance(array, Tracer) for array in arrays):
             if isinstance(self._home, ThisThread):
                 raise RuntimeError(
@@ -171,8 +181,8 @@ class StilllebenRenderer:
                     "Use StilllebenRenderer.build(factory), or stay outside: eager jax.grad, refine_poses(jit=False)."
                 )
             shapes = result_shapes(self._buffers, camera.height, camera.width)
-            return sl.RenderResult(**buffer_callback(self._callback, shapes, vmap_method="sequential")(*arrays))
-        tensors = self._render(*map(np.asarray, arrays))
+            return sl.RenderResult(**buffer_callback(drawing, shapes, vmap_method="sequential")(*arrays))
+        tensors = drawing.render(*map(np.asarray, arrays))
         if tensors["rgb"].is_cuda:
             # stillleben writes on the default stream, and DLPack orders JAX after the caller's current one.
             device = tensors["rgb"].device
@@ -181,81 +191,66 @@ class StilllebenRenderer:
         (device,) = arrays[0].devices()
         return result if result.rgb.devices() == {device} else jax.device_put(result, device)
 
-    def _render(self, poses, camera_pose, projection, labels) -> dict[str, torch.Tensor]:
-        return self._home.use(self._number, _Stage.render, poses, camera_pose, projection, labels, self._buffers)
+    def tree_flatten(self) -> tuple[tuple[()], weakref.ref[StilllebenRenderer]]:
+        """No arrays; itself, held weakly: JAX keeps the structure of arguments as long as the process lives."""
+        return (), weakref.ref(self)
 
-    def _callback(self, context, out, *buffers) -> None:
+    @classmethod
+    def tree_unflatten(cls, structure: weakref.ref[StilllebenRenderer], children: tuple[()]) -> StilllebenRenderer:
+        """The same renderer."""
+        renderer = structure()
+        if renderer is None:
+            raise RuntimeError(_GONE)
+        return renderer
+
+
+_GONE = "The StilllebenRenderer that this was compiled or taken apart with is gone. Keep a reference to it."
+
+
+class _Drawing(NamedTuple):
+    """What a compiled program calls instead of the renderer: where and under which number to find its `Stage`."""
+
+    home: OwnedThread | ThisThread
+    number: int
+    size: tuple[int, int]
+    buffers: str
+
+    def render(self, *arrays: np.ndarray) -> dict[str, torch.Tensor]:
+        """The tensors of poses, camera pose, projection and labels."""
+        try:
+            return self.home.use(self.number, lambda stage: stage.render(*arrays, size=self.size, buffers=self.buffers))
+        except KeyError:
+            raise RuntimeError(_GONE) from None
+
+    def __call__(self, context: Any, out: dict[str, Any], *buffers: Any) -> None:
+        """The callback of `buffer_callback`."""
         with torch_on_xla_stream(context, buffers[0]):
             arrays = [tensor_of(buffer).cpu().numpy() for buffer in buffers]
-        tensors = self._render(*arrays)
+        tensors = self.render(*arrays)
         with torch_on_xla_stream(context, buffers[0]):
             for name, tensor in tensors.items():
                 tensor_of(out[name]).copy_(tensor)
 
 
-class _Stage:
-    """stillleben's objects behind one renderer. Lives, works and dies on their thread."""
-
-    def __init__(self, scene: Any, render_pass: Any = None):
-        self.viewport = tuple(scene.viewport)
-        check_width(self.viewport[0])
-        self.scene = scene
-        self.objects = list(scene.objects)
-        read_labels(self.objects)
-        self.render_pass = stillleben.RenderPass() if render_pass is None else render_pass
-
-    def render(self, poses, camera_pose, projection, labels, buffers: str) -> dict[str, torch.Tensor]:
-        """Sets (N, 4, 4) poses of the objects labelled (N,) and the (4, 4) matrices of the camera, renders, reads."""
-        by_label = self._objects_by_label(labels)
-        poses = [nearest_rigid(pose, f"T_world_object[{row}]") for row, pose in enumerate(poses)]
-        camera_pose = nearest_rigid(camera_pose, "camera.T_world_camera")
-        for label, pose in zip(labels.tolist(), poses):
-            by_label[label].set_pose(torch.from_numpy(pose))
-        self.scene.set_camera_pose(torch.from_numpy(camera_pose))
-        self.scene.set_camera_projection(torch.from_numpy(np.array(projection)))
-        return read_result(self.render_pass.render(self.scene), buffers)
-
-    def _objects_by_label(self, labels: np.ndarray) -> dict[int, Any]:
-        objects = self.scene.objects
-        if len(objects) != len(self.objects) or any(now is not before for now, before in zip(objects, self.objects)):
-            raise ValueError(
-                "Objects were added to stillleben's scene or removed from it since this renderer was made. Make a new "
-                "StilllebenRenderer."
-            )
-        actual = read_labels(objects).tolist()
-        if sorted(actual) != sorted(labels.tolist()):
-            raise ValueError(
-                f"stillleben's objects have instance_index {actual}, those of the scene to render {labels.tolist()}. "
-                "Start from StilllebenRenderer.scene()."
-            )
-        return dict(zip(actual, objects))
+def _stage(scene: Any, render_pass: Any, needs: str) -> Stage:
+    is_scene = hasattr(scene, "viewport") and hasattr(scene, "objects")
+    if not is_scene or not (render_pass is None or hasattr(render_pass, "render")):
+        inside = f" of {len(scene)}" if isinstance(scene, tuple | list) else ""
+        got = type(scene).__name__ + inside if render_pass is None else f"{type(scene)} and {type(render_pass)}"
+        raise ValueError(
+            f"{needs} a stillleben.Scene, or a tuple of a scene and a stillleben.RenderPass, got {got}."
+            + (" Is its return statement missing?" if scene is None else "")
+        )
+    return Stage(scene, stillleben.RenderPass() if render_pass is None else render_pass)
 
 
-def nearest_rigid(T: np.ndarray, name: str) -> np.ndarray:
-    """The (4, 4) float32 transform with the nearest rotation.
+def _take_over_context(home: OwnedThread) -> None:
+    """On stillleben's thread: its OpenGL context is to be destroyed here, when all else is gone.
 
-    Raises:
-        ValueError: if `T` is not finite, mirrors, scales by more than a factor of 2, or does not end in (0, 0, 0, 1).
+    stillleben leaves that to a capsule in its module, hence to the main thread and the end of the interpreter; the
+    meshes that the context holds end the process there.
     """
-    T = np.asarray(T, np.float64)
-    if not np.isfinite(T).all():
-        raise ValueError(f"{name} is not finite: {T.tolist()}. Has the optimisation diverged? Lower its step size.")
-    U, scales, Vt = np.linalg.svd(T[:3, :3])
-    if np.linalg.det(U @ Vt) < 0 or scales.min() < 0.5 or scales.max() > 2 or not np.allclose(T[3], (0, 0, 0, 1)):
-        raise ValueError(f"{name} must be a rigid transform, or nearly one, got {T.tolist()}.")
-    rigid = np.eye(4, dtype=np.float32)
-    rigid[:3, :3], rigid[:3, 3] = U @ Vt, T[:3, 3]
-    return rigid
-
-
-_making_the_thread = threading.Lock()
-
-
-def _stillleben_thread() -> OwnedThread:
-    with _making_the_thread:
-        return _make_thread()
-
-
-@functools.cache
-def _make_thread() -> OwnedThread:
-    return OwnedThread("stillleben")
+    name = "libstillleben_python"
+    module = getattr(getattr(stillleben, "lib", None), name, sys.modules.get(f"{stillleben.__name__}.lib.{name}"))
+    if (capsule := vars(module).pop("_cleanup", None) if module is not None else None) is not None:
+        home.keep_longest(capsule)

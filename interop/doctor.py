@@ -25,13 +25,24 @@ PACKAGES = ("sldiff-jax", "jax", "jaxlib", "equinox", "optax", "warp-lang", "tor
 NARROW = ["bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "bfloat16", "float32", "complex64"]
 WIDE = ["int64", "uint64", "float64", "complex128"]
 
-RENDER_WITH_STILLLEBEN = """
-import stillleben, jax
+DREW = "drew the cube"
+RENDER_WITH_STILLLEBEN = f"""
+import os, sys, tempfile, stillleben, jax, torch, trimesh
 from interop.stillleben import StilllebenRenderer
-renderer = StilllebenRenderer.build(lambda: stillleben.Scene((64, 48)))
+def factory():
+    with tempfile.TemporaryDirectory() as folder:  # stillleben writes a cache beside a mesh
+        trimesh.creation.box((0.1, 0.1, 0.1)).export(file := os.path.join(folder, "cube.glb"))
+        item = stillleben.Object(stillleben.Mesh(file, physics=False))
+    item.set_pose(torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0.5], [0, 0, 0, 1]]))
+    scene = stillleben.Scene((64, 48))
+    scene.add_object(item)
+    return scene
+renderer = StilllebenRenderer.build(factory)
 for render in (renderer, jax.jit(renderer)):
-    rgb = render(renderer.scene()).rgb
-    assert rgb.shape == (48, 64, 4) and rgb.dtype == "uint8", (rgb.shape, rgb.dtype)
+    result = render(renderer.scene())
+    assert result.rgb.shape == (48, 64, 4) and result.rgb.dtype == "uint8", (result.rgb.shape, result.rgb.dtype)
+    assert (result.instance_index != 0).any(), "a cube was not drawn"
+print({DREW!r}, flush=True)
 """
 
 
@@ -197,7 +208,14 @@ def check_stillleben() -> Iterator[Line]:
         yield Line(FAILED, "did not render within two minutes: check the OpenGL driver (eglinfo)")
         return
     if done.returncode == 0:
-        yield Line(OK, "imports and renders, eagerly and inside jit")
+        yield Line(OK, "imports, renders an object, eagerly and inside jit, and lets the program end")
+        return
+    if DREW in done.stdout:
+        yield Line(
+            FAILED,
+            f"renders, but ends the program with exit code {done.returncode}: it is not the version that sldiff_jax "
+            "knows, whose OpenGL context ends on the thread that made it; build its latest one",
+        )
         return
     last = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
     if "ModuleNotFoundError" in last:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import sldiff_jax as sl
 
 from ._stillleben_buffers import make_result, make_scene, read_result, read_scene
+from ._thread_cache import thread_cache as thread_cache
 
 if TYPE_CHECKING:
     from ._stillleben_renderer import StilllebenRenderer as StilllebenRenderer

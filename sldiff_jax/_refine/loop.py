@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._gradients.black_box import BlackBox
 from .._gradients.rendering import DifferentiableRenderer
-from .._losses.loss import Loss
+from .._losses.comparison import LossFunction
 from .._scene.render_result import RenderResult
 from .._scene.scene import Scene
+from .compiled import kept_program, program
 from .descent import Method, Problem, Progress, advance, batched, draw, respond, with_poses
 
 Loop = Callable[[Progress, int], Progress]
@@ -38,11 +37,8 @@ def first_buffers(
     if not jit:
         drawings = _draw_one_by_one(renderer, scene, T_world_object)
         return _stack([renderer.buffers(scene, drawing) for drawing in drawings])
-    buffers = _buffers_kept
-    if not _is_plain(renderer):
-        buffers = eqx.filter_jit(lambda renderer, scene, T: _buffers(renderer, scene, T))
     try:
-        return buffers(renderer, scene, T_world_object)
+        return _compiled(_buffers, renderer)(renderer, scene, T_world_object)
     except jax.errors.JAXTypeError as error:
         raise ValueError(
             "This renderer looks at values that are not there while JAX traces it. Leave it out of what is compiled: "
@@ -52,9 +48,6 @@ def first_buffers(
 
 def _buffers(renderer: DifferentiableRenderer, scene: Scene, T: Float[Array, "starts objects 4 4"]) -> RenderResult:
     return batched(lambda drawing: renderer.buffers(scene, drawing), len(T))(draw(renderer, scene, T))
-
-
-_buffers_kept = eqx.filter_jit(_buffers)
 
 
 def _draw_one_by_one(
@@ -67,43 +60,36 @@ def _stack(drawings: list[Any]) -> Any:
     return jax.tree.map(lambda *x: jnp.stack(x), *drawings)
 
 
-def _is_plain(renderer: DifferentiableRenderer) -> bool:
-    """Whether it is data, which a compiled function takes as an argument."""
-    return isinstance(renderer.renderer if isinstance(renderer, BlackBox) else renderer, eqx.Module)
-
-
 def _respond_to(problem: Problem, method: Method, progress: Progress, drawings: list[Any]) -> Progress:
     """The drawings are stacked in here, where XLA does it without a copy if there is only one."""
     return respond(problem, method, progress, _stack(drawings))
 
 
-@functools.lru_cache(maxsize=16)
-def _kept(method: Method, eager: bool) -> Callable:
-    """A compiled function that is kept for the next call with the same method."""
-    return _compiled(eager)
+def _compiled(function: Callable, *parts: LossFunction | DifferentiableRenderer) -> Callable:
+    """The function, compiled; kept for the next call if the parts are data.
 
-
-def _compiled(eager: bool) -> Callable:
-    function = _respond_to if eager else advance
-    return eqx.filter_jit(lambda problem, method, progress, last: function(problem, method, progress, last))
+    Data are pytrees, as `Loss`, `MeshRenderer` and every `equinox.Module`: they do not change. What a plain function
+    or object refers to may change between two calls of `refine_poses`, which must then trace it again.
+    """
+    inside = [part.renderer if isinstance(part, BlackBox) else part for part in parts]
+    data = not any(jax.tree_util.all_leaves([part]) for part in inside)
+    return kept_program(function) if data else program(function)
 
 
 def make_loop(problem: Problem, method: Method, jit: bool) -> Loop:
     """The loop over steps. What is compiled serves again in the next call with the same kind of problem.
 
-    Compiled functions keep what they were compiled for, and everything that it refers to. So only where loss and
-    renderer are plain data are they kept; with those of the user's own, the compiled function goes with the loop.
+    Only where loss and renderer are data is it kept, and no longer than the functions in them live; with plain
+    functions and objects, it goes with the loop.
     """
     renderer = problem.renderer
     if jit:
-        plain = isinstance(problem.loss, Loss) and _is_plain(renderer)
-        compiled = _kept(method, False) if plain else _compiled(False)
+        compiled = _compiled(advance, problem.loss, renderer)
         return lambda progress, until: compiled(problem, method, progress, jnp.asarray(until))
 
     # A black box stays outside of what is compiled.
     rest = dataclasses.replace(problem, renderer=BlackBox(None)) if isinstance(renderer, BlackBox) else problem
-    plain = isinstance(problem.loss, Loss) and (isinstance(renderer, BlackBox) or _is_plain(renderer))
-    step = _kept(method, True) if plain else _compiled(True)
+    step = _compiled(_respond_to, rest.loss, rest.renderer)
 
     def loop(progress: Progress, until: int) -> Progress:
         while progress.step < until and progress.active(rest.tolerance):

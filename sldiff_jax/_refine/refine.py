@@ -61,9 +61,9 @@ def refine_poses(
         renderer: any `Renderer` or `DifferentiableRenderer`. All starts are rendered at once, by `jax.vmap`, if there
             are several.
         loss: scalar function of rendering and observation. Least squares and blurred stages need a `Loss`. What is
-            compiled serves the next call too if the loss is a `Loss`, the renderer an `equinox.Module` and the
-            optimiser equal to the one before (those of optax equal themselves alone); plain functions are compiled
-            again in every call.
+            compiled serves the next call too if loss and renderer are pytrees (every `Loss`, every `equinox.Module`)
+            and equal those before but for their arrays, and the optimiser does (those of optax equal themselves alone).
+            Plain functions are compiled again in every call. Nothing compiled outlives what it was compiled for.
         optimizer: an optax optimiser for the (N, 6) deltas in units, `GaussNewton()` or `LevenbergMarquardt()`.
             Default: Adam, in each stage with a cosine schedule from 0.02 to 0.001, halved from stage to stage. Deltas
             begin at zero in every step, so that an optimiser that compares parameters or searches along a line

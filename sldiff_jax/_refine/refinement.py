@@ -18,7 +18,7 @@ class Stage(eqx.Module):
     Attributes:
         steps: how many iterates are evaluated at most.
         scale: resolution of the images in units of the observation's, in (0, 1]. Below 1 it needs a renderer that draws
-            at any size (stillleben's viewport is fixed).
+            at any size, as `MeshRenderer` and interop's StilllebenRenderer do.
         blur: standard deviation of a Gaussian that both images pass, pixels of this stage. Needs a `Loss`.
         keep: how many starts, those with the lowest loss, go on to the next stage. Default: all.
         loss: instead of that of `refine_poses`. Depth and silhouette alone find home from farther away than colour.

@@ -77,10 +77,14 @@ class _Native:
 
 
 class Mesh(_Native):
-    """A textured ellipsoid. The real one takes the name of a file."""
+    """A textured ellipsoid. The real one takes the name of a file, and so may this one."""
 
-    def __init__(self, radii, seed: int = 0):
+    def __init__(self, radii, seed: int = 0, *, visual: bool = True, physics: bool = True):
         self.module.needs_context("Mesh()")
+        if isinstance(radii, str):
+            with open(radii, "rb") as file:
+                assert file.read()
+            radii = (0.1, 0.1, 0.1)
         rng = np.random.default_rng(seed)
         self.radii = np.asarray(radii, float)
         self.wave = rng.normal(size=(3, 3)) * 18
@@ -180,6 +184,7 @@ class RenderPass(_Native):
         self.ssao_enabled = True
         self._recorded = recorded
         self._result = self.module.RenderPassResult()
+        self._size: tuple[int, int] | None = None  # of the first scene; the real one never allocates another
 
     def render(self, scene: Scene, result=None, depth_peel=None) -> RenderPassResult:
         self.module.needs_context("RenderPass.render()")
@@ -189,8 +194,17 @@ class RenderPass(_Native):
             if not torch.allclose(R.T @ R, torch.eye(3).double(), atol=1e-5) or torch.linalg.det(R) < 0:
                 self.module.dies(f"the matrix is not rigid: {pose.tolist()}")
         result = self._result if result is None else result
-        result.textures = textures_of(self._recorded) if self._recorded else ray_cast(scene)
+        textures = textures_of(self._recorded) if self._recorded else ray_cast(scene)
+        self._size = self._size or scene.viewport
+        result.textures = {name: _of_size(texture, *self._size) for name, texture in textures.items()}
         return result
+
+
+def _of_size(texture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """What fits into a texture of that size."""
+    kept = texture[:height, :width]
+    missing = [(0, height - kept.shape[0]), (0, width - kept.shape[1]), *[(0, 0)] * (kept.ndim - 2)]
+    return np.pad(kept, missing)
 
 
 def ray_cast(scene: Scene) -> dict[str, np.ndarray]:

@@ -115,6 +115,14 @@ sys.modules["stillleben"] = stillleben = FakeStillleben()
 """
 STILLLEBEN = {
     "renders": (FAKE, doctor.OK, "eagerly and inside jit"),
+    "ends with its context": (FAKE.replace("fake_stillleben", "aborting_stillleben").replace("Fake", "Aborting"),
+                              doctor.OK, "lets the program end"),
+    "ends the process when its object goes": (
+        FAKE + "import atexit, os; stillleben.Object.__del__ = lambda self: os.abort()", doctor.FAILED, "exit code -6"
+    ),
+    "draws nothing": (
+        FAKE + "stillleben.Scene.add_object = lambda *args: None", doctor.FAILED, "a cube was not drawn"
+    ),
     "renders something else": (
         FAKE + "stillleben.RenderPassResult.rgb = lambda self: self.coordDepth()", doctor.FAILED, "latest"
     ),

@@ -105,6 +105,56 @@ def test_even_an_exit_comes_back(thread):
     assert thread.run(where) == "owned"
 
 
+def test_what_a_factory_leaves_in_a_cycle_is_collected_there(thread):
+    ends = []
+
+    def make(fails):
+        ring = [Native(ends)]
+        ring.append(ring)
+        if fails:
+            ring.append(error := ValueError("asked for"))
+            error.ring = ring
+            raise error
+
+    thread.keep(lambda: make(False))
+    assert ends == ["owned"]
+    with pytest.raises(ValueError, match="asked for") as caught:
+        thread.keep(lambda: make(True))
+    assert ends == ["owned", "owned"] and not hasattr(caught.value, "ring")
+    assert gc.isenabled()
+
+
+def test_what_is_kept_longest_goes_last():
+    thread, order = OwnedThread("owned"), []
+
+    class Noted(Native):
+        def __del__(self):
+            order.append((self.ends, threading.current_thread().name))
+
+    thread.run(lambda: thread.keep_longest(Noted("longest")))
+    thread.keep(lambda: Noted("kept"))
+    ring = [None]
+    thread.keep(lambda: ring)
+    thread.run(lambda: ring.extend([Noted("in a cycle"), ring]))
+    del ring
+    thread._close()
+    assert order == [("kept", "owned"), ("in a cycle", "owned"), ("longest", "owned")]
+
+
+def test_a_job_that_does_not_end_is_left_with_what_is_kept(monkeypatch):
+    monkeypatch.setattr("interop._owned_thread.PATIENCE", 0.1)
+    thread, ends, go_on = OwnedThread("owned"), [], threading.Event()
+    thread.keep(lambda: Native(ends))
+    waiting = threading.Thread(target=thread.run, args=(go_on.wait,), daemon=True)
+    waiting.start()
+    while not thread._jobs.empty():
+        pass
+    thread._close()
+    assert thread._thread.is_alive() and ends == []
+    go_on.set()
+    waiting.join(timeout=10)
+
+
 def test_after_its_end_it_says_so():
     thread, ends = OwnedThread("owned"), []
     number = thread.keep(lambda: Native(ends))

@@ -7,6 +7,7 @@ pytest.importorskip("torch", reason="needs torch: pip install 'sldiff-jax[torch]
 import dataclasses
 import functools
 import gc
+import weakref
 
 import analytic
 import fake_stillleben
@@ -42,6 +43,15 @@ def built(boundary, *, buffers="all", **stage):
 
 WAYS = {"this thread": lambda boundary, **stage: here(boundary, **stage)[0], "own thread": built}
 both_ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+
+
+def stage_of(boundary, **stage):
+    """Scene like the renderer's, to look at its meshes."""
+    if boundary.stillleben.has_current_context():
+        return ray_cast_stage(boundary.stillleben, **stage)[0]
+    fake = fake_stillleben.FakeStillleben()
+    fake.init()
+    return ray_cast_stage(fake, **stage)[0]
 
 
 def moved(scene: sl.Scene, delta) -> sl.Scene:
@@ -274,16 +284,205 @@ def test_objects_added_or_removed_since_are_refused(boundary):
     renderer(scene)
 
 
-def test_another_image_size_or_number_of_objects_is_refused_at_trace_time(boundary):
+def test_a_larger_image_or_another_number_of_objects_is_refused_at_trace_time(boundary):
     renderer = built(boundary)
     scene = renderer.scene()
-    small = dataclasses.replace(scene, camera=scene.camera.resized(24, 18))
     fewer = sl.Scene(scene.T_world_object[:1], scene.camera, scene.instance_index[:1])
     for render in (renderer, jax.jit(renderer)):
-        with pytest.raises(ValueError, match=r"48 x 36.*24 x 18"):
-            render(small)
+        for width, height in ((96, 72), (50, 36), (48, 37)):
+            large = dataclasses.replace(scene, camera=scene.camera.resized(width, height))
+            with pytest.raises(ValueError, match=rf"48 x 36.*{width} x {height}"):
+                render(large)
         with pytest.raises(ValueError, match="2 objects, the scene to render 1"):
             render(fewer)
+
+
+@pytest.mark.parametrize("size", [(24, 18), (13, 9), (48, 12), (1, 1)], ids=str)
+@both_ways
+def test_a_smaller_image_is_the_image_of_a_scene_of_that_size(boundary, way, size):
+    """And the scene is left with the camera that it was given, at its own size."""
+    renderer = way(boundary, camera_pose=TILTED)
+    scene = renderer.scene()
+    camera = sl.Camera.from_intrinsics(40.0, 43.0, 22.0, 19.0, width=48, height=36, T_world_camera=TILTED)
+    small = dataclasses.replace(moved(scene, (0.1, 0, 0, 0, 0.01, 0)), camera=camera.resized(*size))
+    result = renderer(small)
+    assert result.rgb.shape == (size[1], size[0], 4)
+    expected = expected_result(small, stage_of(boundary, camera_pose=TILTED))
+    same = np.asarray(result.instance_index) == expected["instance_index"]
+    assert same.mean() > 0.99
+    np.testing.assert_allclose(
+        np.asarray(result.coord_depth)[same], expected["coord_depth"][same], rtol=1e-4, atol=2e-4
+    )
+    if way is built:
+        assert_same(jax.jit(renderer)(small), result)
+    left = renderer.scene()
+    np.testing.assert_allclose(left.camera.projection, small.camera.projection, atol=1e-7)
+    assert (left.camera.width, left.camera.height) == (48, 36)
+    renderer(scene)
+
+
+def test_the_gradient_of_a_smaller_image_is_that_of_a_scene_of_its_size(boundary):
+    large, small = built(boundary, buffers="core"), built(boundary, buffers="core", viewport=(24, 18))
+    scene = small.scene()
+    gradients = [jax.grad(loss_of(renderer, scene, 0.4))(jnp.full(6, 0.01)) for renderer in (large, small)]
+    assert jnp.abs(gradients[1]).min() > 0
+    np.testing.assert_allclose(gradients[0], gradients[1], rtol=0.02, atol=1e-3 * float(jnp.abs(gradients[1]).max()))
+
+
+@both_ways
+def test_a_render_pass_that_drew_another_size_is_refused(boundary, way):
+    def used(**stage):
+        scene, render_pass = ray_cast_stage(boundary.stillleben, **stage)
+        render_pass.render(boundary.stillleben.Scene((24, 18)))
+        return scene, render_pass
+
+    if way is built:
+        renderer = boundary.Renderer.build(used)
+        with pytest.raises(jax.errors.JaxRuntimeError, match="drawn another size before"):
+            jax.block_until_ready(jax.jit(renderer)(renderer.scene()))
+    else:
+        boundary.stillleben.init()
+        renderer = boundary.Renderer(*used())
+    with pytest.raises(ValueError, match=r"rgb of 24 x 18 pixels for a scene of 48 x 36.*one RenderPass for each"):
+        renderer(renderer.scene())
+
+
+def test_stages_from_coarse_to_fine(boundary):
+    renderer = built(boundary, buffers="core")
+    scene = renderer.scene()
+    images = sl.render(scene, renderer)
+    start = moved(scene, (0.05, -0.05, 0.05, 0.006, 0.004, -0.004))
+    fit = sl.refine_poses(
+        start,
+        sl.Observation(images.rgb, images.depth),
+        renderer,
+        loss=sl.photometric_loss,
+        stages=[sl.Stage(15, scale=0.5), sl.Stage(15)],
+    )
+    second = fit.loss_history[fit.stage_history == 1]
+    assert fit.loss < 0.5 * second[0].min() or fit.loss < 0.3 * fit.loss_history[0].min()
+
+
+WRONG = {
+    "nothing": (lambda scene, render_pass: None, "got NoneType. Is its return statement missing"),
+    "three": (lambda scene, render_pass: (scene, render_pass, 1), "got tuple of 3"),
+    "a list": (lambda scene, render_pass: [scene, render_pass], "got list of 2"),
+    "a render pass": (lambda scene, render_pass: render_pass, "got RenderPass"),
+    "the wrong order": (lambda scene, render_pass: (render_pass, scene), "RenderPass.* and .*Scene"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_factory_that_returns_something_else_is_told_so(boundary, what):
+    make, match = WRONG[what]
+    with pytest.raises(ValueError, match=f"factory of StilllebenRenderer.build must return.*{match}"):
+        boundary.Renderer.build(lambda: make(*ray_cast_stage(boundary.stillleben)))
+    gc.collect()
+
+
+# --- what compiled programs hold ----------------------------------------
+
+
+def test_a_compiled_program_does_not_hold_the_renderer(boundary):
+    renderer = built(boundary, buffers="core")
+    scene = renderer.scene()
+    compiled = jax.jit(renderer).lower(scene).compile()
+    jax.block_until_ready(compiled(scene))
+    reference = weakref.ref(renderer)
+    del renderer
+    gc.collect()
+    assert reference() is None
+    with pytest.raises(jax.errors.JaxRuntimeError, match=r"is gone\. Keep a reference to it"):
+        jax.block_until_ready(compiled(scene))
+
+
+@pytest.mark.slow
+def test_200_jitted_renderers_leave_nothing(boundary):
+    """Each used to leave its scene, which is 55 MB in the real library."""
+    for kind in ("Scene", "Object", "Mesh", "RenderPass", "RenderPassResult"):
+        setattr(boundary.stillleben, kind, counted(getattr(boundary.stillleben, kind)))
+    references = []
+    for _ in range(200):
+        renderer = built(boundary, buffers="core", viewport=(4, 4), labels=(1,))
+        jax.block_until_ready(jax.jit(renderer)(renderer.scene()))
+        references.append(weakref.ref(renderer))
+        del renderer
+    gc.collect()
+    boundary.module._stillleben_thread().run(gc.collect)
+    assert sum(reference() is not None for reference in references) == 0
+    assert ALIVE == []
+
+
+ALIVE: list[str] = []
+
+
+def counted(kind: type) -> type:
+    class Counted(kind):
+        def __new__(cls, *args, **options):
+            ALIVE.append(kind.__name__)
+            return super().__new__(cls)
+
+        def __del__(self):
+            super().__del__()
+            ALIVE.remove(kind.__name__)
+
+    return Counted
+
+
+def test_it_is_a_pytree_that_equals_itself_alone(boundary):
+    renderer, other = built(boundary, buffers="core"), built(boundary, buffers="core")
+    scene = renderer.scene()
+    leaves, structure = jax.tree.flatten(renderer)
+    assert leaves == [] and jax.tree.unflatten(structure, []) is renderer
+    assert structure == jax.tree.structure(renderer) != jax.tree.structure(other)
+    traces = []
+
+    @jax.jit
+    def render(renderer, scene):
+        traces.append(None)
+        return renderer(scene).rgb
+
+    expected = renderer(scene).rgb
+    for _ in range(2):
+        np.testing.assert_array_equal(render(renderer, scene), expected)
+    assert len(traces) == 1
+    np.testing.assert_array_equal(render(other, scene), expected)
+    reference = weakref.ref(renderer)
+    del renderer
+    gc.collect()
+    assert reference() is None
+    with pytest.raises(RuntimeError, match="Keep a reference to it"):
+        jax.tree.unflatten(structure, [])
+
+
+def test_a_second_refinement_with_the_same_renderer_compiles_nothing(boundary):
+    renderer = built(boundary, buffers="core", viewport=(8, 6), labels=(1,))
+    scene = renderer.scene()
+    traces = []
+
+    @sl.residual_loss
+    def counted(rendering, observation):
+        traces.append(None)
+        return sl.Residuals(rendering.depth - observation.depth)
+
+    def refine():
+        seen = sl.Observation(depth=renderer(scene).depth.clip(0, 1) + 0.01)
+        sl.refine_poses(scene, seen, renderer, loss=counted, optimizer=DESCENT, steps=2)
+
+    refine()
+    count = len(traces)
+    refine()
+    assert len(traces) == count > 0
+    reference = weakref.ref(renderer)
+    del renderer
+    gc.collect()
+    assert reference() is None
+
+
+DESCENT = optax.sgd(1e-3)
+
+
+# --- poses ----------------------------------------
 
 
 def test_poses_are_made_rigid_before_rendering(boundary):
@@ -422,7 +621,7 @@ def test_a_failing_factory_releases_on_its_thread(boundary):
 
     with pytest.raises(ValueError, match="my factory") as caught:
         boundary.Renderer.build(fails)
-    assert isinstance(caught.value.__cause__, KeyError)
+    assert caught.value.__cause__ is None and "KeyError: 'first'" in caught.value.__notes__[0]
     del caught
     gc.collect()
     assert boundary.stillleben.deaths == []
