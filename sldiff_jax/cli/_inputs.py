@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from .._images.files import read_color, read_depth, read_mask
+from .._images.depth_files import read_depth
+from .._images.files import read_color, read_mask
 from .._scene.camera import Camera
 from .._scene.scene import Scene
 from ..mesh_renderer import Mesh, MeshRenderer

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from .._images.files import existing_file
+from .._images.open_image import existing_file
 from ._errors import InputError
 
 UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
