@@ -112,5 +112,6 @@ def _change_of_images(scene: Scene, result: RenderResult, delta: PoseDeltas) -> 
 
     plane = jax.ShapeDtypeStruct((height, width), dtype)
     color = jax.ShapeDtypeStruct((height, width, 3), dtype)
-    rgb, depth, mask = jax.linear_transpose(backpropagate, color, plane, plane)(delta.astype(dtype))
+    moves = jax.eval_shape(backpropagate, color, plane, plane)  # where poses and camera differ in dtype, not `dtype`
+    rgb, depth, mask = jax.linear_transpose(backpropagate, color, plane, plane)(delta.astype(moves.dtype))
     return Rendering(rgb=rgb, depth=depth, mask=mask)
