@@ -30,10 +30,12 @@ import numpy as np
 
 import sldiff_jax as sl
 from sldiff_jax import visualize
+from sldiff_jax.cli._camera_files import parse_intrinsics
+from sldiff_jax.cli._documents import read_document
 from sldiff_jax.cli._fit import count_steps, fit
 from sldiff_jax.cli._named_losses import parse_loss
 from sldiff_jax.cli._photo_stages import photo_stages
-from sldiff_jax.cli._read import parse_intrinsics, parse_pose, read_json
+from sldiff_jax.cli._pose_files import parse_pose
 from sldiff_jax.cli._scores import pose_distance, score
 from sldiff_jax.cli.refine import MARGIN
 
@@ -87,7 +89,7 @@ class Outcome(NamedTuple):
 def load(folder: pathlib.Path, longer_side: int) -> Photo:
     """Reads the photo, and crops and reduces it to so many pixels."""
     path = folder / "scene.json"
-    document = read_json(path, "scene")
+    document = read_document(path, "scene")
     observation = sl.Observation.load(folder / "rgb.png", folder / "depth.png", folder / "seg.png", depth_scale=1e-3)
     height, width = observation.size
     fx, fy, cx, cy, *_ = parse_intrinsics(document, path, (width, height), pixel_center=None)

@@ -16,6 +16,8 @@ from ._gradients.rendering import Renderer as Renderer
 from ._gradients.rendering import Rendering as Rendering
 from ._images.crop import crop_to_object as crop_to_object
 from ._images.observation import Observation as Observation
+from ._images.register_depth import register_depth as register_depth
+from ._images.undistort import undistort as undistort
 from ._losses.colour import edge_loss as edge_loss
 from ._losses.colour import huber_loss as huber_loss
 from ._losses.colour import l1_loss as l1_loss

@@ -131,7 +131,7 @@ def test_formulas_become_mathml():
     assert "x.org" not in shown
 
 
-FAST = {"frames.md", "reference_faults.md"}
+FAST = {"frames.md", "inputs.md", "reference_faults.md"}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ def render(scene: Scene, renderer: Renderer | DifferentiableRenderer, *, object_
     contrast moves with the surface that carries it, outlines move with the nearer object (`contrast`), and depth also
     changes directly as the surface approaches or recedes. Where nothing is seen there is no depth, so outlines over the
     background have no derivative in depth; they have it in the mask. Colour changes through lighting are not
-    differentiated. Reverse mode only: `jax.grad`, `jax.vjp`, `jax.jacrev`; `render_jvp` is the forward mode.
+    differentiated. Reverse mode only: `jax.grad`, `jax.vjp`, `jax.jacrev`; in place of `jax.jvp`, `jax.jacfwd` and
+    `jax.linearize`, which end in a TypeError, there is `render_jvp`.
 
     Args:
         scene: the scene, N objects. Derivatives flow to `T_world_object`, `camera.T_world_camera` and
@@ -31,9 +32,19 @@ def render(scene: Scene, renderer: Renderer | DifferentiableRenderer, *, object_
 
     Raises:
         ValueError: if the renderer's buffers do not have the size of the scene's camera.
+        TypeError: under `jax.jvp` and `jax.jacfwd` (once it is compiled, JAX itself raises it).
     """
     drawn_with = differentiable(renderer)
-    return drawn_with.images(scene, drawn_with.draw(scene), object_masks=object_masks)
+    drawing = drawn_with.draw(scene)
+    try:
+        return drawn_with.images(scene, drawing, object_masks=object_masks)
+    except TypeError as error:
+        if "forward-mode" not in str(error):
+            raise
+        raise TypeError(
+            "render has a reverse mode only (jax.grad, jax.vjp, jax.jacrev). In place of jax.jvp and jax.jacfwd use "
+            "render_jvp(scene, renderer, delta), which gives the images and their change along delta."
+        ) from error
 
 
 def render_jvp(

@@ -12,7 +12,10 @@ from PIL import Image
 
 from .._scene.transforms import is_concrete
 from .._scene.typing import ColorImage, ScalarImage
-from .files import color_pixels, depth_pixels, mask_pixels
+from .depth_files import depth_pixels
+from .files import color_pixels
+from .masks import mask_pixels
+from .open_image import check_upright
 
 
 @runtime_checkable
@@ -72,7 +75,7 @@ def as_depth(value: ImageLike) -> ScalarImage:
 def as_mask(value: ImageLike) -> ScalarImage:
     """(H, W) floating in [0, 1], not zero everywhere, or a ValueError."""
     if isinstance(value, Image.Image):
-        value = mask_pixels(value)
+        value = mask_pixels(value, "Observation mask")
     mask = _array(value, "mask")
     if mask.ndim != 2:
         raise ValueError(f"Observation mask must have shape (height, width), got {mask.shape}.")
@@ -88,6 +91,8 @@ def as_mask(value: ImageLike) -> ScalarImage:
 
 def as_weight(value: ImageLike) -> ScalarImage:
     """(H, W) floating, finite, not negative, and not zero everywhere, or a ValueError."""
+    if isinstance(value, Image.Image):
+        check_upright(value, "Observation weight")
     weight = _array(value, "weight")
     if weight.ndim != 2:
         raise ValueError(f"Observation weight must have shape (height, width), got {weight.shape}.")

@@ -12,7 +12,8 @@ from jaxtyping import Array
 
 from .._scene.transforms import is_concrete
 from .._scene.typing import ColorImage, ScalarImage
-from .files import read_color, read_depth, read_mask
+from .depth_files import read_depth
+from .files import read_color, read_mask
 from .input import ImageLike, as_depth, as_mask, as_rgb, as_weight
 from .resample import average, reduce_color, reduce_depth, reduce_mask
 
@@ -27,8 +28,8 @@ class Observation(eqx.Module):
         rgb: optional (H, W, 3) float, colour in [0, 1]. uint8 input is divided by 255. Pillow images of 8 bits per
             channel are taken, grey and palettes too; a transparent one is refused, an opaque alpha channel dropped.
         depth: optional (H, W) float, metres along the camera's Z axis, 0 where nothing was measured.
-        mask: optional (H, W) float in [0, 1], 1 where the objects of the scene are seen. bool input is converted; of a
-            Pillow image, what is not zero is inside.
+        mask: optional (H, W) float in [0, 1], 1 where the objects of the scene are seen. bool input is converted; a
+            Pillow image is taken as by `load`.
         weight: optional (H, W) float >= 0, how much each pixel counts in every loss; 0 leaves it out. bool input is
             converted. Default: every pixel counts as 1.
 
@@ -74,9 +75,10 @@ class Observation(eqx.Module):
 
         Args:
             rgb: an image file with 8 bits per channel. Grey is repeated; an alpha channel must be opaque.
-            depth: an image file of one channel, or an (H, W) array in a .npy file. 0, NaN and infinity mean that
-                nothing was measured.
-            mask: an image file, not zero in any colour channel (or index of a palette) where the objects are seen.
+            depth: an image file of one channel, an (H, W) array in a .npy or .npz file, or an .exr file. 0, NaN and
+                infinity mean that nothing was measured.
+            mask: an image file, not black where the objects are seen, or transparent where they are not. Where values
+                lie between, as compression leaves them, from half of the largest on.
             depth_scale: metres per unit of the depth file: 0.001 for millimetres. Default: metres, which whole numbers
                 are not taken for.
 
@@ -84,8 +86,9 @@ class Observation(eqx.Module):
             The observation. `dataclasses.replace` adds a weight.
 
         Raises:
-            ValueError: if a file is missing or not readable, whole-number depth comes without a scale, depth is
-                negative, the mask is empty, or sizes differ.
+            ValueError: if a file is missing or not readable, its metadata say that it is to be shown turned,
+                whole-number depth comes without a scale, depth is negative, the mask is empty or ambiguous, or sizes
+                differ.
         """
         return cls(
             rgb=None if rgb is None else read_color(rgb),

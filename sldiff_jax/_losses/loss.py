@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import abc
+import importlib
 import inspect
+import pickle
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -153,6 +155,15 @@ class ResidualLoss(Loss):
             raise ValueError(f"{name} has the options {known}, got {unknown}.")
         return ResidualLoss(self.function, self.options | options)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle and copy: by the name of the function, under which there is the loss if it was decorated."""
+        module, name = (getattr(self.function, key, None) for key in ("__module__", "__qualname__"))
+        if module is not None and name is not None:
+            named = _named(module, name)
+            if isinstance(named, ResidualLoss) and named.function is self.function:
+                return _restored, (module, name, self.options)
+        return ResidualLoss, (self.function, self.options)
+
     def __call__(self, rendering: Rendering, observation: Observation, **options: Any) -> Float[Array, ""]:
         """The loss, a scalar."""
         return _total(self.using(**options).residuals(rendering, observation))
@@ -166,6 +177,22 @@ class ResidualLoss(Loss):
             )
         parts = self.function(rendering, observation, **self.options)
         return (parts,) if isinstance(parts, Residuals) else parts
+
+
+def _named(module: str, name: str) -> Any:
+    """What a module has under a qualified name; None if there is nothing."""
+    found = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _restored(module: str, name: str, options: dict[str, Any]) -> ResidualLoss:
+    """The loss of that name, or one made of it with other options."""
+    loss = _named(module, name)
+    if not isinstance(loss, ResidualLoss):
+        raise pickle.UnpicklingError(f"{module}.{name} was a loss made by residual_loss, and is {loss!r} now.")
+    return ResidualLoss(loss.function, options) if options else loss
 
 
 def residual_loss(function: Callable[..., Residuals | tuple[Residuals, ...]]) -> ResidualLoss:

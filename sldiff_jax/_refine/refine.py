@@ -17,6 +17,7 @@ from .._losses.comparison import LossFunction
 from .._losses.default import default_loss
 from .._scene.poses import apply_twist
 from .._scene.scene import Scene
+from .._scene.transforms import in_default_dtype
 from .descent import Method, Progress, Retraction, begin, with_poses
 from .loop import Timing, make_loop, run
 from .options import Callback, Options
@@ -56,7 +57,8 @@ def refine_poses(
     are moved jointly, with the occlusion between them. The best iterate of the last stage is returned, not the last.
 
     Args:
-        scene: the scene; its poses are the start. N objects.
+        scene: the scene; its poses are the start. N objects. It and the observation are brought to JAX's default dtype,
+            float64 under x64.
         observation: the images to explain, of the size of the scene's camera.
         renderer: any `Renderer` or `DifferentiableRenderer`. All starts are rendered at once, by `jax.vmap`, if there
             are several.
@@ -97,6 +99,7 @@ def refine_poses(
             start, or this is called under `jit`, `vmap` or `grad`.
     """
     began = time.perf_counter()
+    scene, observation = in_default_dtype((scene, observation))
     options = Options(
         scene, observation, differentiable(renderer), loss, optimizer, steps, stages, hypotheses, spread, key, starts,
         retraction, rotation_unit, translation_unit, tolerance, callback, resume, jit,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from .typing import Transform
+
+_Tree = TypeVar("_Tree")
 
 
 def as_floating(value: ArrayLike, name: str, shape: tuple[int | None, ...]) -> Float[Array, "..."]:
@@ -43,6 +47,17 @@ def inverse_transform(T_a_b: Transform) -> Transform:
     R_b_a = T_a_b[:3, :3].T
     t_b_a = -jnp.matmul(R_b_a, T_a_b[:3, 3], precision=jax.lax.Precision.HIGHEST)
     return jnp.concatenate([jnp.concatenate([R_b_a, t_b_a[:, None]], axis=1), T_a_b[3:]], axis=0)
+
+
+def in_default_dtype(tree: _Tree) -> _Tree:
+    """A pytree with its floating arrays in JAX's default dtype: float64 under x64, else float32."""
+    dtype = jnp.result_type(float)
+
+    def converted(leaf):
+        is_floating = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating)
+        return leaf.astype(dtype) if is_floating else leaf
+
+    return jax.tree.map(converted, tree)
 
 
 def is_concrete(*arrays: ArrayLike) -> bool:

@@ -4,82 +4,95 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from .._images.files import read_color, read_depth, read_mask
 from .._scene.camera import Camera
 from .._scene.scene import Scene
 from ..mesh_renderer import Mesh, MeshRenderer
+from ._bop_entries import image_entry, object_entry
+from ._camera_files import parse_intrinsics
+from ._documents import read_document
 from ._errors import InputError
-from ._read import parse_intrinsics, parse_pose, read_json, stated_scale
+from ._images import read_images, read_photo, reading_files, registered, straightened
+from ._pose_files import parse_pose
+from ._scales import stated_depth_scale, stated_pose_scale, stated_scale
 from ._units import Seen, check_units
 
 
 class Inputs(NamedTuple):
-    """What was read: one image, optional depth and mask of its size, a camera at the origin, mesh and start."""
+    """What was read: one image, optional depth and mask of its size, a camera at the origin, mesh and start.
+
+    `seen` is where the image shows something, if it was undistorted and does not do so everywhere. `notes` are what the
+    user should know of the files.
+    """
 
     image: UInt8[np.ndarray, "height width 3"]
     depth: Float[np.ndarray, "height width"] | None
     mask: Bool[np.ndarray, "height width"] | None
+    seen: Bool[np.ndarray, "height width"] | None
     camera: Camera
     focal_length: float
     mesh: Mesh
     T_camera_object: Float[np.ndarray, "4 4"]
     scales: dict[str, float]
+    notes: tuple[str, ...]
 
 
 def read_inputs(options: argparse.Namespace) -> Inputs:
     """Reads all files that the options name, and checks each by itself."""
-    camera_json = read_json(options.camera, "camera")
-    pose_json = read_json(options.pose, "pose")
+    camera_file = image_entry(read_document(options.camera, "camera"), options.camera, options.image, options.image_id)
+    pose_file = image_entry(read_document(options.pose, "pose"), options.pose, options.image, options.image_id)
+    pose_file = object_entry(pose_file, options.pose, options.mesh, options.object_id, options.instance)
+    depth_file, depth_path = camera_file, options.camera
+    if options.depth_camera is not None:
+        depth_file, depth_path = read_document(options.depth_camera, "depth camera"), options.depth_camera
 
-    def scale(flag: float | None, *names: str) -> float | None:
-        stated = [stated_scale(pose_json, names, options.pose), stated_scale(camera_json, names, options.camera)]
-        return next((value for value in (flag, *stated) if value is not None), None)
+    def stated(*names: str) -> float | None:
+        own = [] if options.depth_camera is None else [(depth_file, depth_path)]
+        files = (*own, (pose_file, options.pose), (camera_file, options.camera))
+        return next((scale for file, path in files if (scale := stated_scale(file, names, path))), None)
 
-    mesh_scale = scale(options.mesh_scale, "mesh") or 1.0
-    depth_scale = scale(options.depth_scale, "depth", "depth_png")
-    pose_scale = options.pose_scale or stated_scale(pose_json, ("pose",), options.pose) or 1.0
+    mesh_scale = options.mesh_scale or stated("mesh") or 1.0
+    pose_scale = options.pose_scale or stated_pose_scale(pose_file, options.pose) or 1.0
+    depth_scale = options.depth_scale or stated("depth", "depth_png") or stated_depth_scale(depth_file, depth_path)
 
-    T_camera_object = parse_pose(pose_json, options.pose, pose_scale)
-    with _reading_files():
-        image = read_color(options.image)
-    height, width = image.shape[:2]
-    intrinsics = parse_intrinsics(camera_json, options.camera, (width, height), options.pixel_center)
-    with _reading_files():
-        mask = None if options.mask is None else read_mask(options.mask)
-        depth = None if options.depth is None else read_depth(options.depth, depth_scale, option="--depth-scale")
+    T_camera_object = parse_pose(pose_file, options.pose, pose_scale)
+    photo = read_photo(options)
+    height, width = photo.shape[:2]
+    intrinsics = parse_intrinsics(camera_file, options.camera, (width, height), options.pixel_center)
+    images = read_images(options, photo, depth_scale)
+    with reading_files():
         mesh = Mesh.load(options.mesh, scale=mesh_scale)
-    for name, other in (("mask", mask), ("depth", depth)):
-        if other is not None and other.shape != (height, width):
-            raise InputError(
-                f"{name} {getattr(options, name)} has {other.shape[1]}x{other.shape[0]} pixels, image {options.image} "
-                f"{width}x{height}. They must show the same view pixel by pixel."
-            )
-
-    scales = {"mesh": mesh_scale, "pose": pose_scale} | ({} if depth is None else {"depth": depth_scale or 1.0})
     # Wide enough for wherever the object may go, for any size of object.
     distance = _distance(mesh, T_camera_object)
     camera = Camera.from_intrinsics(
         intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy, width=width, height=height,
         near=distance / 50, far=50 * distance,
     )  # fmt: skip
+    images = straightened(images, intrinsics, options)
+    if options.depth_camera is not None:
+        images = registered(images, camera, depth_file, options)
+
+    notes = []
+    if intrinsics.unknown:
+        names = ", ".join(f'"{key}"' for key in intrinsics.unknown)
+        notes.append(f"{options.camera} holds what is not understood and was left out: {names}.")
+    if intrinsics.distortion:
+        coefficients = ", ".join(f"{value:g}" for value in intrinsics.distortion)
+        notes.append(
+            f"The photo was undistorted with {coefficients} of {options.camera}. If it had been already, take them out."
+        )
+    scales = {"mesh": mesh_scale, "pose": pose_scale}
+    if images.depth is not None:
+        scales["depth"] = 1.0 if depth_scale is None else depth_scale
     focal_length = math.sqrt(intrinsics.fx * intrinsics.fy)
-    return Inputs(image, depth, mask, camera, focal_length, mesh, T_camera_object, scales)
-
-
-@contextmanager
-def _reading_files() -> Iterator[None]:
-    """What is wrong with a file is the user's to mend."""
-    try:
-        yield
-    except ValueError as error:
-        raise InputError(str(error)) from None
+    return Inputs(
+        images.photo, images.depth, images.mask, images.seen, camera, focal_length, mesh, T_camera_object, scales,
+        tuple(notes),
+    )  # fmt: skip
 
 
 def _distance(mesh: Mesh, T_camera_object: Float[np.ndarray, "4 4"]) -> float:

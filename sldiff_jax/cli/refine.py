@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,14 +42,24 @@ given. Writes pose.json, history.json and pictures.
            three resolutions at once. The default is zncc+depth+3*silhouette, as far as there are images, after a first
            stage of outline and depth. On a real photo it is among the two best (benchmarks/losses_on_photo.py).
 
---camera   JSON: {"camera": {"fx": 600, "fy": 600, "cx": 320, "cy": 240, "width": 640, "height": 480}}, or the inner
-           object alone, or a 3x3 intrinsic matrix. cx and cy count from the centre of the first pixel, as OpenCV
-           does; "pixel_center": 0.5 in the file, or --pixel-center 0.5, says that they count from the image's edge.
---pose     JSON: {"initial_pose": {"rotation_row_major": [9 numbers], "translation": [3 numbers]}}, or the inner
-           object alone, or a 4x4 matrix T_camera_object as nested lists, or a pose.json written by this command.
-           OpenCV camera axes: X right, Y down, Z forward.
-units      are metres, unless "units": {"mesh": "mm", "depth": "mm", "pose": "mm"} in these files or the flags
-           --mesh-scale, --depth-scale, --pose-scale (metres per unit) say otherwise. The flags win.
+--mask     white where the object is seen, or transparent where it is not.
+--depth    PNG or TIFF of one channel, an array in .npy or .npz, or EXR. It shows the view of the photo pixel by pixel,
+           or has a camera of its own, --depth-camera: as --camera, with "T_camera_depth", the 4x4 matrix that takes
+           points of the depth camera to points of the colour camera. Then it is registered.
+--camera   JSON or YAML: {"camera": {"fx": 600, "fy": 600, "cx": 320, "cy": 240, "width": 640, "height": 480}}, or the
+           inner object alone, or a 3x3 intrinsic matrix, as lists, as text, or under "K"; the files of OpenCV, ROS
+           (camera_info), RealSense and BOP (camera.json, scene_camera.json) as they are. Where distortion is not zero
+           (OpenCV's k1, k2, p1, p2, k3, k4, k5, k6), photo, mask and depth are undistorted. cx and cy count from the
+           centre of the first pixel, as OpenCV does; "pixel_center": 0.5 in the file, or --pixel-center 0.5, says that
+           they count from the image's edge.
+--pose     JSON or YAML: {"initial_pose": {"rotation_row_major": [9 numbers], "translation": [3 numbers]}}, or the inner
+           object alone, or a 4x4 matrix T_camera_object, as lists or text, or a pose.json written by this command, or
+           BOP's scene_gt.json (in millimetres). OpenCV camera axes: X right, Y down, Z forward.
+BOP        files hold all images and objects of a scene. Which is meant follows from the names of photo and mesh
+           (000012.png, obj_000005.ply), or from --image-id, --object-id, --instance.
+units      are metres, unless "units": {"mesh": "mm", "depth": "mm", "pose": 0.001} (a number is metres per unit) in
+           these files, BOP's "depth_scale", or the flags --mesh-scale, --depth-scale, --pose-scale (metres per unit)
+           say otherwise. The flags win.
 """
 
 FILES = ("pose.json", "history.json", *_pictures.NAMES)
@@ -61,13 +72,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--mesh", type=Path, required=True, help="glTF, GLB, OBJ, PLY or STL file")
     files.add_argument("--mesh-scale", type=float, metavar="M", help="metres per unit of the mesh file")
     files.add_argument("--image", type=Path, required=True, help="photo")
-    files.add_argument("--mask", type=Path, help="image, not zero where the object is seen")
-    files.add_argument("--depth", type=Path, help="depth image or .npy array, 0 where nothing was measured")
+    files.add_argument("--mask", type=Path, help="image, white where the object is seen")
+    files.add_argument("--depth", type=Path, help="depth image or array, 0 where nothing was measured")
     files.add_argument("--depth-scale", type=float, metavar="M", help="metres per unit of the depth image")
-    files.add_argument("--camera", type=Path, required=True, help="JSON file")
+    files.add_argument("--depth-camera", type=Path, help="file with the camera of the depth image, if it has its own")
+    files.add_argument("--camera", type=Path, required=True, help="file with the camera of the photo")
     files.add_argument("--pixel-center", type=float, choices=(0.0, 0.5), help="see above; default: 0")
-    files.add_argument("--pose", type=Path, required=True, help="JSON file with the start")
+    files.add_argument("--pose", type=Path, required=True, help="file with the start")
     files.add_argument("--pose-scale", type=float, metavar="M", help="metres per unit of the start's translation")
+    files.add_argument("--image-id", type=int, metavar="N", help="of the photo in files of BOP")
+    files.add_argument("--object-id", type=int, metavar="N", help="of the object in files of BOP")
+    files.add_argument("--instance", type=int, metavar="N", help="place of the object in the list of its image, from 0")
     parser.add_argument("--output", type=Path, default=Path("refine_out"), help="folder; default: %(default)s")
     fitting = parser.add_argument_group("refinement")
     fitting.add_argument(
@@ -97,6 +112,8 @@ def run(options: argparse.Namespace) -> int:
     inputs = read_inputs(options)
     start = rendered_depth(inputs, inputs.T_camera_object)
     check_plausible(inputs, start)
+    for note in inputs.notes:
+        print(f"sldiff-jax: note: {note}", file=sys.stderr)
     region = (start > 0) if inputs.mask is None else (start > 0) | inputs.mask
     window = window_around(region, MARGIN)
 
@@ -137,6 +154,8 @@ def _check_options(options: argparse.Namespace) -> int:
     steps = count_steps(options.optimizer, options.steps)
     if options.learning_rate is not None and options.optimizer in LEAST_SQUARES:
         raise InputError(f"--learning-rate is not for --optimizer {options.optimizer}, which needs none. Leave it out.")
+    if options.depth_camera is not None and options.depth is None:
+        raise InputError("--depth-camera is the camera of --depth, which is missing.")
     if options.resolution < 16:
         raise InputError(f"--resolution must be at least 16 pixels, got {options.resolution}.")
     if options.hypotheses < 1:
@@ -152,7 +171,7 @@ def _seen(inputs: Inputs, window: Window, longer_side: int) -> Observation:
     """What is to be explained, in the window."""
     width, height = window.reduced(longer_side)
     try:
-        return Observation(inputs.image, inputs.depth, inputs.mask).cropped(*window).resized(width, height)
+        return Observation(inputs.image, inputs.depth, inputs.mask, inputs.seen).cropped(*window).resized(width, height)
     except ValueError:
         raise InputError(
             f"The mask vanishes at {width}x{height} pixels: it is much smaller than the rendered start. Raise "

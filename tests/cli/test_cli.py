@@ -216,6 +216,20 @@ WRONG = {
     "no camera": ({"camera": "no.json"}, "camera no.json does not exist"),
     "no pose": ({"pose": "no.json"}, "pose no.json does not exist"),
     "unreadable image": (lambda f: (f / "image.png").write_bytes(b"nothing"), "image.png cannot be read as an image"),
+    "photo that was cut off": (lambda f: cut(f / "image.png"), "image .*image.png cannot be read as an image: "),
+    "mask that was cut off": (lambda f: cut(f / "mask.png"), "mask .*mask.png cannot be read as an image: "),
+    "depth that was cut off": (lambda f: cut(f / "depth.png"), "depth .*depth.png cannot be read as an image: "),
+    "photo that is to be turned": (lambda f: turn(f / "image.png"), "image .*image.png has an EXIF orientation"),
+    "mask of two objects": (
+        lambda f: Image.fromarray(np.repeat(np.uint8([0, 90, 180]), 6400).reshape(HEIGHT, WIDTH)).save(f / "mask.png"),
+        "mask .*mask.png holds several labels",
+    ),
+    "camera with a fisheye lens": (
+        lambda f: write(f / "camera.json", {"K": [[220, 0, 80], [0, 220, 60], [0, 0, 1]], "D": [0.1, 0, 0, 0],
+                                            "distortion_model": "equidistant"}),
+        'camera.json is of the model "equidistant", which is not understood',
+    ),
+    "broken YAML": (lambda f: (f / "camera.json").write_text("K: [1"), "camera.json cannot be understood"),
     "unreadable mesh": (lambda f: (f / "mesh.ply").write_bytes(b"nothing"), "mesh.ply cannot be read"),
     "other size of depth": (
         lambda f: Image.fromarray(np.ones((60, 80), np.uint16)).save(f / "depth.png"),
@@ -322,6 +336,21 @@ WRONG = {
         "--learning-rate must be a positive number, got nan",
     ),
 }  # fmt: skip
+
+
+def cut(path: pathlib.Path) -> None:
+    """Keeps the first two thirds of a file."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[: 2 * len(whole) // 3])
+
+
+def turn(path: pathlib.Path) -> None:
+    """Notes that an image is to be shown turned."""
+    with Image.open(path) as image:
+        image.load()
+    exif = Image.Exif()
+    exif[274] = 3
+    image.save(path, exif=exif)
 
 
 def start_pose(files: pathlib.Path) -> np.ndarray:

@@ -1,7 +1,4 @@
-"""What the command is made of: losses by name, stages, scores, units, reading JSON."""
-
-import json
-import pathlib
+"""What the command is made of: losses by name, stages, scores, units."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,12 +9,8 @@ from sldiff_jax.cli._errors import InputError
 from sldiff_jax.cli._fit import count_steps, split_steps
 from sldiff_jax.cli._named_losses import LOSSES, parse_loss
 from sldiff_jax.cli._photo_stages import default_photo_loss, photo_stages
-from sldiff_jax.cli._read import parse_intrinsics, parse_pose, read_json, stated_scale
 from sldiff_jax.cli._scores import depth_residual, pose_distance, score
 from sldiff_jax.cli._units import Seen, check_units
-
-PATH = pathlib.Path("file.json")
-
 
 # --- losses and stages
 
@@ -140,63 +133,3 @@ def test_the_wrong_unit_is_named(culprit, field, measured_depth, factor, mask_ex
 def test_sizes_that_no_unit_explains_name_no_remedy():
     with pytest.raises(InputError, match="Check --mesh-scale"):
         check_units(GOOD._replace(diameter=7.0))
-
-
-# --- JSON
-
-
-def test_stated_units():
-    document = {"units": {"mesh": "mm", "depth_png": "cm (uint16)"}}
-    assert stated_scale(document, ("mesh",), PATH) == 1e-3
-    assert stated_scale(document, ("depth", "depth_png"), PATH) == 1e-2
-    assert stated_scale(document, ("pose",), PATH) is None
-    assert stated_scale([[1]], ("pose",), PATH) is None
-    with pytest.raises(InputError, match="must be an object"):
-        stated_scale({"units": "mm"}, ("mesh",), PATH)
-
-
-@pytest.mark.parametrize("pad", [3, 4])
-@pytest.mark.parametrize(
-    "wrap", [lambda K: K, lambda K: {"K": K}, lambda K: {"camera": K}, lambda K: {"camera": {"K": K}}]
-)
-def test_cameras_as_matrices(pad, wrap):
-    K = np.eye(pad)
-    K[:2, :3] = [[500, 0, 300], [0, 510, 200]]
-    expected = (500, 510, 300.5, 200.5, 640, 480)
-    assert parse_intrinsics(wrap(K.tolist()), PATH, (640, 480), None) == pytest.approx(expected)
-
-
-def test_pixel_centres_are_where_the_flag_or_the_file_or_opencv_say():
-    fields = {"fx": 500, "fy": 500, "cx": 300, "cy": 200}
-    assert parse_intrinsics(fields, PATH, (640, 480), None)[2:4] == (300.5, 200.5)
-    assert parse_intrinsics(fields | {"pixel_center": 0.5}, PATH, (640, 480), None)[2:4] == (300, 200)
-    assert parse_intrinsics(fields | {"pixel_center": 0.5}, PATH, (640, 480), 0.0)[2:4] == (300.5, 200.5)
-
-
-@pytest.mark.parametrize(("cx", "cy"), [(320, 200), (300, 240), (-1, 200)])
-def test_a_camera_of_another_resolution_is_noticed(cx, cy):
-    with pytest.raises(InputError, match=r"file\.json is at column .*, outside of the image of 320x240 pixels"):
-        parse_intrinsics({"fx": 500, "fy": 500, "cx": cx, "cy": cy}, PATH, (320, 240), None)
-
-
-def test_a_folder_is_no_json(tmp_path):
-    with pytest.raises(InputError, match=r"camera .* is no file"):
-        read_json(tmp_path, "camera")
-
-
-def test_poses_in_all_shapes():
-    T = np.asarray(sl.se3_exp(np.float32([0.1, 0.2, 0.3, 0, 0, 0])), np.float64)
-    T[:3, 3] = [10, 20, 300]
-    inner = {"rotation_row_major": T[:3, :3].ravel().tolist(), "translation": [10, 20, 300]}
-    expected = T.copy()
-    expected[:3, 3] = [0.01, 0.02, 0.3]
-    for document in (T.tolist(), {"T_camera_object": T.tolist()}, inner, {"initial_pose": inner}, {"pose": T.tolist()}):
-        document = json.loads(json.dumps(document))
-        np.testing.assert_allclose(parse_pose(document, PATH, 1e-3), expected, atol=1e-6)
-
-
-def test_a_slightly_rounded_rotation_is_made_exact():
-    T = np.eye(4)
-    T[0, 1] = 4e-4
-    R = parse_pose(T.tolist(), PATH, 1.0)[:3, :3]
-    np.testing.assert_allclose(R.T @ R, np.eye(3), atol=1e-14)

@@ -98,3 +98,34 @@ def test_what_it_refuses(unchecked_types):
     other = sl.Scene(scene.T_world_object, scene.camera.resized(8, 8), scene.instance_index)
     with pytest.raises(ValueError, match=r"camera"):
         sl.render_jvp(other, lambda _: result, jnp.zeros((3, 6)))
+
+
+def test_the_forward_mode_of_jax_is_told_where_to_go():
+    scene, result = random_scene(0, dtype=jnp.float32)
+
+    def total(T_world_object):
+        moved = sl.Scene(T_world_object, scene.camera, scene.instance_index)
+        return jnp.sum(sl.render(moved, lambda _: result).rgb)
+
+    T = scene.T_world_object
+    for forwards in (lambda: jax.jvp(total, (T,), (T,)), lambda: jax.jacfwd(total)(T), lambda: jax.hessian(total)(T)):
+        with pytest.raises(TypeError, match=r"render has a reverse mode only .* use render_jvp\(scene, renderer"):
+            forwards()
+
+
+def test_type_errors_of_a_renderer_stay_as_they_are():
+    class Broken:
+        def draw(self, scene):
+            return None
+
+        def buffers(self, scene, drawing):
+            return None
+
+        def images(self, scene, drawing, *, object_masks=False):
+            raise TypeError("of its own")
+
+        def change(self, scene, drawing, delta):
+            return None
+
+    with pytest.raises(TypeError, match=r"^of its own$"):
+        sl.render(random_scene(0, dtype=jnp.float32)[0], Broken())

@@ -1,10 +1,11 @@
-"""Files and Pillow images of every kind: read, or refused with a reason."""
+"""Colour from files and Pillow images of every mode: read, or refused with a reason."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from sldiff_jax._images.files import color_pixels, mask_pixels, read_color, read_depth, read_mask
+from sldiff_jax._images.depth_files import read_depth
+from sldiff_jax._images.files import color_pixels, read_color, read_mask
 
 GREY = np.arange(0, 60, 5, np.uint8).reshape(3, 4)
 COLOR = np.stack([GREY, GREY + 1, 255 - GREY], axis=2)
@@ -12,9 +13,6 @@ COLOR = np.stack([GREY, GREY + 1, 255 - GREY], axis=2)
 
 def alpha(value: int) -> np.ndarray:
     return np.dstack([COLOR, np.full_like(GREY, value)])
-
-
-# --- colour
 
 
 def test_colour_is_read_as_it_is(tmp_path):
@@ -46,88 +44,6 @@ def test_opaque_is_not_transparent():
 def test_colour_has_8_bits(dtype):
     with pytest.raises(ValueError, match=r"it must have 8 bits per channel, got a Pillow image of mode (I;16|I|F)"):
         color_pixels(Image.fromarray(GREY.astype(dtype)), "it")
-
-
-# --- depth
-
-
-def test_whole_numbers_need_a_scale(tmp_path):
-    path = tmp_path / "depth.png"
-    Image.fromarray(100 * GREY.astype(np.uint16)).save(path)
-    np.testing.assert_allclose(read_depth(path, 1e-3), GREY / 10, rtol=1e-6)
-    with pytest.raises(ValueError, match=r"whole numbers \(uint16, up to 5500\) .* Pass depth_scale.* 0\.001 for mill"):
-        read_depth(path, None)
-    with pytest.raises(ValueError, match="Pass --depth-scale, metres per unit"):
-        read_depth(path, None, option="--depth-scale")
-
-
-@pytest.mark.parametrize("scale", [0.0, -1e-3, np.nan, np.inf])
-def test_a_scale_is_positive(scale, tmp_path):
-    with pytest.raises(ValueError, match="depth_scale must be a positive number"):
-        read_depth(tmp_path / "depth.npy", scale)
-
-
-def test_floating_images_are_in_metres(tmp_path):
-    Image.fromarray(np.float32([[0.5, np.nan]])).save(tmp_path / "depth.tiff")
-    np.testing.assert_array_equal(read_depth(tmp_path / "depth.tiff", None), np.float32([[0.5, 0]]))
-    np.testing.assert_array_equal(read_depth(tmp_path / "depth.tiff", 2.0), np.float32([[1, 0]]))
-
-
-def test_depth_arrays_are_in_metres_and_nan_is_missing(tmp_path):
-    np.save(tmp_path / "depth.npy", np.array([[0.5, np.nan], [np.inf, 0.7]]))
-    np.testing.assert_array_equal(read_depth(tmp_path / "depth.npy", None), np.float32([[0.5, 0], [0, 0.7]]))
-    np.save(tmp_path / "depth.npy", np.array([[0.5, -0.1]]))
-    with pytest.raises(ValueError, match="must not be negative"):
-        read_depth(tmp_path / "depth.npy", None)
-    np.save(tmp_path / "depth.npy", np.array([[0.5, -np.inf]]))
-    with pytest.raises(ValueError, match="must not be negative"):
-        read_depth(tmp_path / "depth.npy", None)
-
-
-@pytest.mark.parametrize("content", [b"", b"nothing"])
-def test_broken_files_are_named(content, tmp_path):
-    for name in ("depth.npy", "depth.png"):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(ValueError, match=rf"depth .*{name} cannot be read"):
-            read_depth(tmp_path / name, None)
-
-
-def test_depth_has_one_channel(tmp_path):
-    for image in (Image.fromarray(COLOR), Image.fromarray(COLOR).convert("P")):
-        image.save(tmp_path / "depth.png")
-        with pytest.raises(ValueError, match=rf"must have one channel of numbers, .* mode {image.mode}"):
-            read_depth(tmp_path / "depth.png", 1e-3)
-    np.save(tmp_path / "depth.npy", COLOR)
-    with pytest.raises(ValueError, match=r"must have one channel of numbers, got uint8 of shape \(3, 4, 3\)"):
-        read_depth(tmp_path / "depth.npy", 1e-3)
-
-
-# --- masks
-
-
-def test_an_opaque_background_is_no_mask(tmp_path):
-    pixels = np.zeros((2, 3, 4), np.uint8)
-    pixels[..., 3] = 255
-    pixels[1, 2, 0] = 9
-    Image.fromarray(pixels).save(tmp_path / "mask.png")
-    assert read_mask(tmp_path / "mask.png").tolist() == [[False] * 3, [False, False, True]]
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32, bool])
-def test_a_mask_is_what_is_not_zero(dtype):
-    np.testing.assert_array_equal(mask_pixels(Image.fromarray((GREY > 20).astype(dtype))), GREY > 20)
-
-
-def test_a_mask_of_a_palette_goes_by_its_indices():
-    image = Image.fromarray((GREY > 20).astype(np.uint8)).convert("P")
-    image.putpalette([255, 255, 255, 0, 0, 0])  # index 0 is white
-    np.testing.assert_array_equal(mask_pixels(image), GREY > 20)
-
-
-def test_an_empty_mask(tmp_path):
-    Image.fromarray(0 * GREY).save(tmp_path / "mask.png")
-    with pytest.raises(ValueError, match=r"mask .*mask\.png is empty: .*Leave the mask out"):
-        read_mask(tmp_path / "mask.png")
 
 
 @pytest.mark.parametrize("read", [read_color, read_mask, lambda path: read_depth(path, None)])
