@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
+import DracoPy
 import numpy as np
 import pytest
 from gltf_writer import SQUARE_UV, Writer, flipped, square
@@ -370,8 +371,8 @@ def without_data():
 
 
 REFUSED = {
-    "requires KHR_draco_mesh_compression, SOME_other_thing": with_(
-        extensionsRequired=["SOME_other_thing", "KHR_draco_mesh_compression", "KHR_texture_transform"]
+    "requires KHR_texture_basisu, SOME_other_thing, which is not supported": with_(
+        extensionsRequired=["SOME_other_thing", "KHR_texture_basisu", "KHR_texture_transform"]
     ),
     "POSITION holds no data; it is compressed": without_data(),
     "version 1.0 of glTF": with_(asset={"version": "1.0"}),
@@ -408,11 +409,61 @@ def test_refused_by_name(load, message):
         load(REFUSED[message])
 
 
-def test_compressed_without_saying_so(load):
-    writer = without_data()
-    writer.document["meshes"][0]["primitives"][0]["extensions"] = {"KHR_draco_mesh_compression": {}}
-    with pytest.raises(ValueError, match="KHR_draco_mesh_compression"):
+DRACO = "KHR_draco_mesh_compression"
+
+
+def compressed(rng, *, required=True, data: bytes | None = None):
+    """A file with a compressed triangle soup, texture coordinates and colours, and what it holds."""
+    vertices, uv = rng.normal(size=(30, 3)).astype(np.float32), rng.uniform(size=(30, 2)).astype(np.float32)
+    colors = rng.integers(0, 256, (30, 3), np.uint8)
+    faces = rng.permuted(np.arange(30)).reshape(10, 3)
+    encoded = DracoPy.encode(
+        vertices, faces.astype(np.uint32), quantization_bits=20, tex_coord=uv.astype(float), colors=colors
+    )
+    kinds = {2: "COLOR_0", 0: "POSITION", 3: "TEXCOORD_0"}
+    numbers = {kinds[a["attribute_type"]]: a["unique_id"] for a in DracoPy.decode(encoded).attributes}
+    writer = Writer()
+    attributes = {
+        "POSITION": writer.array(vertices, view=False),
+        "TEXCOORD_0": writer.array(uv, view=False),
+        "COLOR_0": writer.array(colors, "u1", view=False, normalized=True),
+    }
+    primitive = writer.primitive(attributes, indices=None, material=writer.textured())
+    primitive["indices"] = writer.array(faces.ravel(), "u2", view=False)
+    primitive["extensions"] = {
+        DRACO: {"bufferView": writer.view(encoded if data is None else data), "attributes": numbers}
+    }
+    if required:
+        writer.document["extensionsRequired"] = [DRACO]
+    return writer, np.concatenate([vertices, flipped(uv), colors / 255], axis=1)[faces]
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_draco(load, required):
+    writer, expected = compressed(np.random.default_rng(0), required=required)
+    mesh = load(writer)
+    found = np.concatenate([np.asarray(array) for array in (mesh.vertices, mesh.uv, mesh.colors)], axis=1)
+    found = found[np.asarray(mesh.faces)]
+
+    def in_order(triangles):  # the encoder puts triangles, and the corners of each, in another order
+        turned = [np.roll(t, -int(np.argmin(t[:, 0])), axis=0) for t in triangles]
+        return np.array(sorted(turned, key=lambda t: t[0, 0]))
+
+    np.testing.assert_allclose(in_order(found), in_order(expected), atol=1e-3)
+    np.testing.assert_allclose(in_order(found)[..., :3], in_order(expected)[..., :3], atol=1e-5)
+
+
+def test_draco_that_is_damaged_or_has_no_decoder(load, monkeypatch):
+    writer, _ = compressed(np.random.default_rng(0), data=b"DRACO and then nothing of use")
+    with pytest.raises(ValueError, match=rf"its {DRACO} data cannot be decoded"):
         load(writer)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        ValueError, match=rf"requires {DRACO}, which is not supported\. pip install 'sldiff-jax\[draco\]'"
+    ):
+        load(writer)
+    with pytest.raises(ValueError, match=rf"needs {DRACO}: pip install"):
+        load(compressed(np.random.default_rng(0), required=False)[0])
 
 
 def test_cut_off(tmp_path):

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from .gltf_accessors import read_array
+from .gltf_draco import decoded, is_compressed
 from .gltf_file import GltfFile
-from .gltf_materials import Surfaces
+from .gltf_materials import Surface, Surfaces
 from .gltf_nodes import Nodes
 from .part import Contents, Part
 from .strips import fan_triangles, strip_triangles
@@ -38,21 +39,22 @@ def read_gltf(path: Path) -> Contents:
             if surface.invisible:
                 notes.append(f"triangles of material {primitive['material']} are left out, which is transparent")
                 continue
-            attributes = _attributes(file, primitive, weights)
-            part = _part(file, primitive, attributes, surface, lookups)
-            if part is not None:
+            decompressed, faces = decoded(file, primitive) if is_compressed(file, primitive) else ({}, None)
+            attributes = _attributes(file, primitive, weights, decompressed)
+            if faces is None:
+                faces = _faces(file, primitive, len(attributes["POSITION"]))
+            if len(faces):
+                part = _part(primitive, attributes, faces, surface, lookups)
                 parts += _placed(part, nodes, index, attributes)
     if "animations" in file.root:
         notes.append("animations are not played: everything is at rest")
     return Contents(parts, list(dict.fromkeys(surfaces.warnings)), list(dict.fromkeys(notes)))
 
 
-def _attributes(file: GltfFile, primitive: dict[str, Any], weights: np.ndarray) -> dict[str, np.ndarray]:
+def _attributes(
+    file: GltfFile, primitive: dict[str, Any], weights: np.ndarray, decompressed: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """The arrays of a primitive by name, with its morph targets added."""
-    if "KHR_draco_mesh_compression" in primitive.get("extensions", {}):
-        position = file.get("accessors", primitive["attributes"]["POSITION"])
-        if "bufferView" not in position:
-            raise ValueError("it is compressed (KHR_draco_mesh_compression), which is not supported. Export it without")
     targets = primitive.get("targets", [])
     if len(weights) and len(weights) != len(targets):
         raise ValueError(f"it has {len(weights)} weights for {len(targets)} morph targets")
@@ -62,7 +64,9 @@ def _attributes(file: GltfFile, primitive: dict[str, Any], weights: np.ndarray) 
             continue
         # Whole numbers can only mean 0..1 in these.
         normalized = True if name.startswith(("COLOR_", "WEIGHTS_")) else None
-        values = read_array(file, accessor, name, normalized=normalized)
+        values = decompressed.get(name)
+        if values is None:
+            values = read_array(file, accessor, name, normalized=normalized)
         for weight, target in zip(weights, targets):
             if weight and name in target:
                 change = read_array(file, target[name], f"morph target ({name})", normalized=normalized)
@@ -78,9 +82,8 @@ def _attributes(file: GltfFile, primitive: dict[str, Any], weights: np.ndarray) 
     return arrays
 
 
-def _part(file: GltfFile, primitive: dict[str, Any], arrays: dict[str, np.ndarray], surface, lookups) -> Part | None:
-    """A primitive in the frame of its node."""
-    count = len(arrays["POSITION"])
+def _faces(file: GltfFile, primitive: dict[str, Any], count: int) -> np.ndarray:
+    """(F, 3) int, numbers of `count` vertices."""
     order = np.arange(count)
     if "indices" in primitive:
         order = read_array(file, primitive["indices"], "indices").astype(np.int64).ravel()
@@ -90,11 +93,14 @@ def _part(file: GltfFile, primitive: dict[str, Any], arrays: dict[str, np.ndarra
     if mode == TRIANGLES:
         if len(order) % 3:
             raise ValueError(f"a list of triangles in it has {len(order)} corners, which is no multiple of three")
-        faces = order.reshape(-1, 3)
-    else:
-        faces = strip_triangles(order) if mode == STRIP else fan_triangles(order)
-    if not len(faces):
-        return None
+        return order.reshape(-1, 3)
+    return strip_triangles(order) if mode == STRIP else fan_triangles(order)
+
+
+def _part(
+    primitive: dict[str, Any], arrays: dict[str, np.ndarray], faces: np.ndarray, surface: Surface, lookups: Lookups
+) -> Part:
+    """A primitive in the frame of its node."""
     colors = arrays.get("COLOR_0")
     if colors is not None and not (colors.min() >= 0 and colors.max() <= 1 + 1e-3):
         raise ValueError(f"its COLOR_0 lies in {colors.min():g}..{colors.max():g}; 0..1 was expected")

@@ -38,10 +38,17 @@ def read_array(file: GltfFile, index: Any, what: str, *, normalized: bool | None
         values = _with_replacements(file, accessor["sparse"], values, what)
     if normalized is None:
         normalized = accessor.get("normalized") is True
-    if normalized and dtype.kind in "iu":
-        # Section 3.6.2.2 of the specification: the least signed number stands for -1, too.
-        return np.maximum(values / np.iinfo(dtype).max, -1)
+    if normalized:
+        return normalized_numbers(values)
     return values.astype(np.float64) if dtype.kind == "f" else values
+
+
+def normalized_numbers(values: np.ndarray) -> np.ndarray:
+    """Whole numbers that stand for [0, 1] or [-1, 1] as float64; others as they are."""
+    if values.dtype.kind not in "iu":
+        return values.astype(np.float64)
+    # Section 3.6.2.2 of the specification: the least signed number stands for -1, too.
+    return np.maximum(values / np.iinfo(values.dtype).max, -1)
 
 
 def _shape(accessor: dict[str, Any], what: str) -> tuple[np.dtype, int, int]:

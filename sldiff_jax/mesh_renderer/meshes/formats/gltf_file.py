@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
 import struct
 from pathlib import Path
@@ -23,6 +24,9 @@ UNDERSTOOD = frozenset(
     }
 )  # fmt: skip
 """Extensions that a file may require."""
+
+DRACO = "KHR_draco_mesh_compression"
+REMEDIES = {DRACO: "pip install 'sldiff-jax[draco]', or export it without compression"}
 
 JSON_CHUNK, BINARY_CHUNK = b"JSON", b"BIN\0"
 
@@ -48,9 +52,11 @@ class GltfFile:
         version = str(self.root.get("asset", {}).get("version", "2.0"))
         if not version.startswith("2."):
             raise ValueError(f"it is of version {version} of glTF; 2.0 was expected. Export it as that")
-        unknown = sorted({str(name) for name in self.root.get("extensionsRequired", [])} - UNDERSTOOD)
+        decoders = {DRACO} if importlib.util.find_spec("DracoPy") is not None else set()
+        unknown = sorted({str(name) for name in self.root.get("extensionsRequired", [])} - UNDERSTOOD - decoders)
         if unknown:
-            raise ValueError(f"it requires {', '.join(unknown)}, which is not supported. Export it without")
+            remedy = REMEDIES.get(unknown[0], "Export it without") if len(unknown) == 1 else "Export it without"
+            raise ValueError(f"it requires {', '.join(unknown)}, which is not supported. {remedy}")
         self._buffers: dict[int, bytes] = {}
         for image in self.root.get("images", []):
             if "uri" in image and not image["uri"].startswith("data:"):
