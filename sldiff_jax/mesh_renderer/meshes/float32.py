@@ -23,3 +23,13 @@ def lost_in_float32(vertices: np.ndarray) -> tuple[float, float]:
     size = float(np.linalg.norm(vertices.max(axis=0) - vertices.min(axis=0)))
     step = float(np.finfo(np.float32).eps * np.abs(vertices).max())
     return (step if 0 < TOLERANCE * size < step else 0.0), size
+
+
+def check_stored(vertices: np.ndarray) -> None:
+    """Refuses a shape that a file has lost already, by storing what is far from its origin as 32-bit floats."""
+    step, size = lost_in_float32(vertices)
+    if step:
+        raise ValueError(
+            f"it stores coordinates as 32-bit floats, which have steps of {step:.3g} where it is, and it is {size:.3g} "
+            "across (in its units): its shape is lost. Export it nearer to its origin, or in double precision"
+        )

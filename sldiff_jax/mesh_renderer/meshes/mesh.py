@@ -125,7 +125,7 @@ class Mesh(eqx.Module):
         self.face_material = jnp.asarray(face_material, jnp.int32)
 
     @classmethod
-    def load(cls, path: str | Path, *, scale: float = 1.0, origin: ArrayLike | None = None) -> Mesh:
+    def load(cls, path: str | Path, *, scale: float = 1.0, origin: Sequence[float] | ArrayLike | None = None) -> Mesh:
         """Reads a mesh file: glTF, GLB, OBJ, PLY or STL.
 
         Takes textures, vertex colours, base colours and normals from the file, cuts faces of many corners into

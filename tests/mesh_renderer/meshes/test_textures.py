@@ -82,6 +82,14 @@ def claiming(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")
 
 
+def test_sixteen_bits_per_channel():
+    values = np.random.default_rng(0).integers(0, 256, (5, 7, 3)) * 257
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    head = (7).to_bytes(4, "big") + (5).to_bytes(4, "big") + bytes([16, 2, 0, 0, 0])
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    np.testing.assert_array_equal(read_picture(png, "").pixels, values // 257)
+
+
 NOISE = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)))
 DAMAGED = {
     "is no image that can be read": b"not an image",

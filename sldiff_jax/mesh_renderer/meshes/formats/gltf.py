@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..float32 import check_stored
 from .gltf_accessors import read_array
 from .gltf_draco import decoded, is_compressed
 from .gltf_file import GltfFile
@@ -48,7 +49,7 @@ def read_gltf(path: Path) -> Contents:
                 parts += _placed(part, nodes, index, attributes)
     if "animations" in file.root:
         notes.append("animations are not played: everything is at rest")
-    return Contents(parts, list(dict.fromkeys(surfaces.warnings)), list(dict.fromkeys(notes)))
+    return Contents(parts, list(dict.fromkeys(surfaces.warnings)), list(dict.fromkeys([*notes, *surfaces.notes])))
 
 
 def _attributes(
@@ -101,6 +102,7 @@ def _part(
     primitive: dict[str, Any], arrays: dict[str, np.ndarray], faces: np.ndarray, surface: Surface, lookups: Lookups
 ) -> Part:
     """A primitive in the frame of its node."""
+    check_stored(arrays["POSITION"][np.unique(faces)])
     colors = arrays.get("COLOR_0")
     if colors is not None and not (colors.min() >= 0 and colors.max() <= 1 + 1e-3):
         raise ValueError(f"its COLOR_0 lies in {colors.min():g}..{colors.max():g}; 0..1 was expected")

@@ -11,6 +11,7 @@ from .part import Material
 from .texture_lookup import Wrap
 from .textures import Picture, read_picture
 
+NEAREST = 9728
 WRAPS: dict[int, Wrap] = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
 
 
@@ -37,10 +38,12 @@ class Surfaces:
 
     Attributes:
         warnings: what will look otherwise than in a viewer.
+        notes: what hardly matters.
     """
 
     def __init__(self, file: GltfFile):
         self.warnings: list[str] = []
+        self.notes: list[str] = []
         self._file = file
         self._made: dict[Any, Surface] = {}
         self._pictures: dict[int, Picture] = {}
@@ -67,6 +70,8 @@ class Surfaces:
         invisible = self._check_opacity(material, name, (factor[3] * picture.alpha[0], factor[3] * picture.alpha[1]))
         pixels = picture.pixels if (factor[:3] == 1).all() else _multiplied(picture.pixels, factor[:3])
         sampler = self._file.get("samplers", texture["sampler"]) if "sampler" in texture else {}
+        if sampler.get("magFilter") == NEAREST:
+            self.notes.append(f"the texture of material {name} asks for the nearest texel; texels are blended")
         extension = reference.get("extensions", {}).get("KHR_texture_transform", {})
         return Surface(
             Material(pixels),

@@ -138,11 +138,11 @@ def _positions(rows: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
         return positions, None
     colors = np.ones((len(rows), 3))
     given = values[first[colored][:, None] + np.arange(3, 6)]
-    if not (np.nanmin(given) >= 0 and np.nanmax(given) <= 255):
-        raise ValueError(
-            f"its vertex colours lie in {np.nanmin(given):g}..{np.nanmax(given):g}; 0..1 or 0..255 was expected"
-        )
-    colors[colored] = given / (255 if np.nanmax(given) > 1 else 1)
+    finite = given[np.isfinite(given)]
+    lowest, highest = finite.min(initial=0), finite.max(initial=0)
+    if lowest < 0 or highest > 255:
+        raise ValueError(f"its vertex colours lie in {lowest:g}..{highest:g}; 0..1 or 0..255 was expected")
+    colors[colored] = given / (255 if highest > 1 else 1)
     return positions, colors
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..float32 import check_stored
 from .corners import looked_up, split_vertices
 from .part import Contents, Material, Part, with_own_vertices
 from .ply_file import Element, Lists, PlyFile, parse_ply
@@ -47,6 +48,8 @@ def read_ply(path: Path) -> Contents:
     if positions is None:
         raise ValueError(f"its vertices have no x, y, z but {', '.join(vertex.columns) or 'nothing'}")
     corners, sizes = _polygons(ply, len(positions))
+    if np.asarray(vertex.columns["x"]).dtype.itemsize <= 4:  # text holds more digits than it declares
+        check_stored(positions[corners])
     triangles, polygon = triangulate(positions[corners], sizes)
     if not len(triangles):
         return Contents([], [], [])

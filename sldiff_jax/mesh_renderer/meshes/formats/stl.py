@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..float32 import check_stored
 from .numbers import floats
 from .part import Contents, Material, Part
 
@@ -20,6 +21,7 @@ def read_stl(path: Path) -> Contents:
     if len(data) == 84 + FACET.itemsize * declared:
         facets = np.frombuffer(data, FACET, declared, 84)
         corners = facets["corners"].astype(np.float64)
+        check_stored(corners.reshape(-1, 3))
         if (facets["attribute"] != 0).any():
             notes.append("its triangles have attributes, perhaps colours, which are not read")
     elif data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(b"solid"):
