@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from . import demo, doctor, refine
+from . import demo, doctor, inspect, refine
 from ._errors import InputError
 from ._versions import installed_version
 
@@ -16,6 +16,7 @@ examples:
   sldiff-jax demo
   sldiff-jax refine --mesh can.ply --mesh-scale 0.001 --image rgb.png --mask seg.png \\
       --depth depth.png --depth-scale 0.001 --camera scene.json --pose scene.json --output fit
+  sldiff-jax inspect --mesh-scale 0.001 can.ply
   sldiff-jax doctor
 
 Exit codes: 0 done, 2 wrong input (one line on the standard error says what), 130 interrupted.
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"sldiff-jax {installed_version('sldiff-jax')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (demo, refine, doctor):
+    for command in (demo, refine, inspect, doctor):
         name = command.__name__.rpartition(".")[2]
         subparser = commands.add_parser(
             name,

@@ -449,7 +449,7 @@ def test_help_and_version(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     said = capsys.readouterr().out
-    for command in ("demo", "refine", "doctor"):
+    for command in ("demo", "refine", "inspect", "doctor"):
         assert any(line.split()[:1] == [command] for line in said.splitlines())
         with pytest.raises(SystemExit, match="0"):
             main([command, "--help"])

@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 
-def as_array(value: ArrayLike, name: str, shape: tuple[int | None, ...], kind: type[np.generic]) -> np.ndarray:
-    """`value` as a finite NumPy array of the given shape (None: any size) and kind, or a ValueError that names it.
+def as_array(
+    value: ArrayLike, name: str, shape: tuple[int | None, ...], kind: type[np.generic], *, finite: bool = True
+) -> np.ndarray:
+    """`value` as a NumPy array of the given shape (None: any size) and kind, or a ValueError that names it.
 
-    Integers pass for floats.
+    Integers pass for floats; NaN and infinity where `finite` is false.
     """
     array = np.asarray(value)
     expected = ", ".join("any" if side is None else str(side) for side in shape)
@@ -19,7 +21,7 @@ def as_array(value: ArrayLike, name: str, shape: tuple[int | None, ...], kind: t
         array = array.astype(np.float64)
     if not np.issubdtype(array.dtype, kind):
         raise ValueError(f"Mesh {name} must have a dtype of kind {kind.__name__}, got {array.dtype}.")
-    if kind is np.floating and not np.isfinite(array).all():
+    if finite and kind is np.floating and not np.isfinite(array).all():
         raise ValueError(f"Mesh {name} must be finite, got NaN or infinity in {(~np.isfinite(array)).sum()} places.")
     return array
 
@@ -38,3 +40,12 @@ def as_unit_color(value: ArrayLike, name: str, leading: tuple[int | None, ...]) 
             f"Mesh {name} must be uint8 or lie in [0, 1], got {array.min():.4g}..{array.max():.4g} ({array.dtype})."
         )
     return array[..., :3]
+
+
+def finite_where_unused(value: ArrayLike, used: np.ndarray) -> np.ndarray:
+    """Rows of an array that nothing refers to may hold anything: zero, where they are not finite."""
+    array = np.asarray(value)
+    if array.shape[:1] != used.shape or not np.issubdtype(array.dtype, np.floating) or np.isfinite(array).all():
+        return array
+    unused = ~used.reshape(-1, *[1] * (array.ndim - 1))
+    return np.where(unused & ~np.isfinite(array), 0, array)

@@ -1,130 +1,128 @@
-"""Mesh files, read through trimesh."""
+"""Mesh files: which reader reads which, and what all of them have in common."""
 
 from __future__ import annotations
 
-import json
-import re
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote
+from typing import Any, NamedTuple
 
 import numpy as np
-import trimesh
-from trimesh.visual.material import PBRMaterial
 
-FORMATS = (".glb", ".gltf", ".obj", ".ply", ".stl")
+from .float32 import lost_in_float32
+from .formats.gltf import read_gltf
+from .formats.obj import read_obj
+from .formats.part import Contents, Part
+from .formats.ply import read_ply
+from .formats.stl import read_stl
+
+READERS: dict[str, Callable[[Path], Contents]] = {
+    ".glb": read_gltf,
+    ".gltf": read_gltf,
+    ".obj": read_obj,
+    ".ply": read_ply,
+    ".stl": read_stl,
+}
 
 
-def load_mesh(path: str | Path, scale: float) -> dict[str, Any]:
-    """The arguments of `Mesh` for the contents of a file; see `Mesh.load`."""
+class Loaded(NamedTuple):
+    """The arguments of `Mesh` for the contents of a file, and what was left out of them."""
+
+    arguments: dict[str, Any]
+    warnings: list[str]
+    notes: list[str]
+
+
+def load_mesh(path: str | Path, scale: float, origin: Sequence[float] | np.ndarray | None = None) -> Loaded:
+    """Reads a mesh file; see `Mesh.load`."""
     path = Path(path)
     if not (np.ndim(scale) == 0 and np.isfinite(scale) and scale > 0):
         raise ValueError(f"Mesh scale must be a positive number (metres per unit of the file), got {scale!r}.")
-    if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"Mesh file must be one of {', '.join(FORMATS)}, got {path}.")
+    if origin is not None and not (np.shape(origin) == (3,) and np.isfinite(origin).all()):
+        raise ValueError(f"Mesh origin must be three numbers (a point, in units of the file), got {origin!r}.")
+    if path.suffix.lower() not in READERS:
+        raise ValueError(f"Mesh file must be one of {', '.join(READERS)}, got {path}.")
     if not path.is_file():
         raise ValueError(f"Mesh file does not exist: {path}.")
-    for name in _texture_files(path):
-        if not (path.parent / name).is_file():
-            raise ValueError(f"Mesh file {path} takes its texture from {name}, which does not exist beside it.")
-    try:
-        # process=False keeps the vertices as they are in the file, their number and order included.
-        scene = trimesh.load_scene(path, process=False)
-    except Exception as error:  # each reader of trimesh raises what it likes
-        raise ValueError(f"Mesh file {path} cannot be read: {error}") from error
-
-    parts = []
-    for node in scene.graph.nodes_geometry:
-        T_scene_part, name = scene.graph[node]
-        part = scene.geometry[name]
-        if isinstance(part, trimesh.Trimesh) and len(part.faces):
-            parts.append(_part(part, T_scene_part, scale))
+    with naming_file(path):
+        contents = READERS[path.suffix.lower()](path)
+    parts = [part for part in contents.parts if len(part.faces)]
     if not parts:
         raise ValueError(f"Mesh file {path} holds no triangles.")
-    return _joined(parts)
+    with naming_file(path):
+        arguments = _joined(parts)
+        vertices = arguments["vertices"]
+        if origin is None:
+            _check_distance(vertices[np.unique(arguments["faces"])])
+        else:
+            vertices = vertices - np.asarray(origin, np.float64)
+        arguments["vertices"] = scale * vertices
+    return Loaded(arguments, contents.warnings, contents.notes)
 
 
-def _texture_files(path: Path) -> list[str]:
-    """Names of the colour textures outside the file. trimesh would go on without them."""
-    suffix = path.suffix.lower()
-    if suffix == ".ply":
-        header = path.read_bytes().partition(b"end_header")[0].decode("latin-1")
-        return re.findall(r"^comment TextureFile (.+?)\s*$", header, re.MULTILINE)
-    if suffix == ".obj":
-        libraries = re.findall(r"^mtllib (.+?)\s*$", path.read_text("latin-1"), re.MULTILINE)
-        found = [path.parent / name for name in libraries if (path.parent / name).is_file()]
-        maps = [re.findall(r"^\s*map_Kd (.+?)\s*$", file.read_text("latin-1"), re.MULTILINE) for file in found]
-        return [name.split()[-1] if name.startswith("-") else name for names in maps for name in names]
-    if suffix == ".gltf":
-        try:
-            images = json.loads(path.read_text()).get("images", [])
-        except ValueError:
-            return []  # the reader says what is wrong
-        return [unquote(image["uri"]) for image in images if not image.get("uri", "data:").startswith("data:")]
-    return []
+@contextmanager
+def naming_file(path: Path) -> Iterator[None]:
+    """Turns whatever is raised inside into one ValueError with the file's name.
+
+    Damaged files lead to all kinds of errors: a number where a list was expected, a key that is missing.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise _unreadable(path, "it needs more memory than there is") from error
+    except OSError as error:
+        raise _unreadable(path, str(error.strerror or error)) from error
+    except Exception as error:
+        plain = type(error) is ValueError
+        message = str(error) if plain else f"it does not follow its format ({type(error).__name__}: {error})"
+        raise _unreadable(path, message) from error
 
 
-def _part(part: Any, T_scene_part: np.ndarray, scale: float) -> dict[str, Any]:
-    A = T_scene_part[:3, :3]
-    faces = np.asarray(part.faces)
-    if np.linalg.det(A) < 0:  # a mirroring node turns triangles inside out
-        faces = faces[:, ::-1]
-    vertices = np.asarray(part.vertices) @ A.T + T_scene_part[:3, 3]
-    normals = np.asarray(part.vertex_normals) @ np.linalg.inv(A)
-    if part.visual.kind == "face":  # a vertex can only have one colour
-        vertices, normals = vertices[faces].reshape(-1, 3), normals[faces].reshape(-1, 3)
-        faces = np.arange(len(vertices)).reshape(-1, 3)
-    colors, uv, texture, base_color = _appearance(part)
-    count = len(vertices)
+def _unreadable(path: Path, message: str) -> ValueError:
+    return ValueError(f"Mesh file {path} cannot be read: {' '.join(message.split()).rstrip('.')}.")
+
+
+def _joined(parts: list[Part]) -> dict[str, Any]:
+    """One list of vertices, faces and materials; materials that no face has are left out."""
+    first_vertex = np.cumsum([0, *(len(part.vertices) for part in parts)])[:-1]
+    first_material = np.cumsum([0, *(len(part.materials) for part in parts)])[:-1]
+    materials = [material for part in parts for material in part.materials]
+    of_face = np.concatenate([part.face_material + first for part, first in zip(parts, first_material)])
+    used, of_face = np.unique(of_face, return_inverse=True)
+    used = [materials[k] for k in used]
     return {
-        "vertices": scale * vertices,
-        "faces": faces,
-        "normals": normals,
-        "colors": np.ones((count, 3)) if colors is None else colors,
-        "uv": np.zeros((count, 2)) if uv is None else uv,
-        "texture": texture if uv is not None else None,
-        "base_color": base_color,
-        "colored": colors is not None,
+        "vertices": np.concatenate([part.vertices for part in parts]),
+        "faces": np.concatenate([part.faces + first for part, first in zip(parts, first_vertex)]),
+        "normals": _filled(parts, "normals", 3, np.nan),  # Mesh computes what is missing
+        "colors": _filled(parts, "colors", 3, 1.0),
+        "uv": _filled(parts, "uv", 2, 0.0),
+        "texture": [material.texture for material in used],
+        "base_color": np.stack([material.base_color for material in used]),
+        "face_material": of_face.ravel(),
     }
 
 
-def _appearance(part: Any) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None, np.ndarray]:
-    """Vertex colours, texture coordinates, texture and base colour of a part."""
-    visual = part.visual
-    white = np.ones(3)
-    if visual.kind == "texture":
-        colors = visual.vertex_attributes.get("color") if visual.vertex_attributes else None
-        colors = None if colors is None else np.asarray(colors)[:, :3] / 255.0
-        texture, base_color = _material(visual.material)
-        return colors, visual.uv, texture, base_color
-    if visual.kind == "vertex":
-        return np.asarray(visual.vertex_colors)[:, :3] / 255.0, None, None, white
-    if visual.kind == "face":
-        return np.repeat(np.asarray(visual.face_colors)[:, :3] / 255.0, 3, axis=0), None, None, white
-    return None, None, None, white
+def _filled(parts: list[Part], name: str, width: int, missing: float) -> np.ndarray | None:
+    arrays = [getattr(part, name) for part in parts]
+    if all(array is None for array in arrays):
+        return None if name != "uv" else np.zeros((sum(len(part.vertices) for part in parts), width))
+    return np.concatenate(
+        [
+            np.full((len(part.vertices), width), missing) if array is None else array
+            for part, array in zip(parts, arrays)
+        ]
+    )
 
 
-def _material(material: Any) -> tuple[np.ndarray | None, np.ndarray]:
-    if isinstance(material, PBRMaterial):
-        image, factor = material.baseColorTexture, material.baseColorFactor
-        base_color = np.ones(3) if factor is None else np.asarray(factor)[:3] / 255.0
-    else:
-        # Viewers agree to let a diffuse texture replace the diffuse colour.
-        image = material.image
-        base_color = np.ones(3) if image is not None else np.asarray(material.diffuse)[:3] / 255.0
-    if image is None:
-        return None, base_color
-    return np.asarray(image.convert("RGB")), base_color
-
-
-def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    mesh: dict[str, Any]
-    first_vertex = np.cumsum([0, *(len(part["vertices"]) for part in parts[:-1])])
-    mesh = {name: np.concatenate([part[name] for part in parts]) for name in ("vertices", "normals", "colors", "uv")}
-    mesh["faces"] = np.concatenate([part["faces"] + first for part, first in zip(parts, first_vertex)])
-    mesh["texture"] = [part["texture"] for part in parts]
-    mesh["base_color"] = np.stack([part["base_color"] for part in parts])
-    mesh["face_material"] = np.repeat(np.arange(len(parts)), [len(part["faces"]) for part in parts])
-    if not any(part["colored"] for part in parts):
-        mesh["colors"] = None
-    return mesh
+def _check_distance(vertices: np.ndarray) -> None:
+    """Refuses what float32 cannot hold, and says how to bring it nearer."""
+    step, size = lost_in_float32(vertices)
+    if step:
+        center = 0.5 * (vertices.min(axis=0) + vertices.max(axis=0))
+        digits = max(0, 2 - math.floor(math.log10(size)))
+        point = ", ".join(f"{x:.{digits}f}" for x in center)
+        raise ValueError(
+            f"it lies too far from its origin: float32 has steps of {step:.3g} there, and it is {size:.3g} across (in "
+            f"its units). Give Mesh.load a point of it as the new origin, origin=({point}), from which poses then count"
+        )

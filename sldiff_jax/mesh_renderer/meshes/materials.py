@@ -11,16 +11,17 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 from numpy.typing import ArrayLike
 
-from .arrays import as_unit_color
+from .arrays import as_array, as_unit_color
 
-WHITE = np.ones((1, 1, 3))
+WHITE = np.full((1, 1, 3), 255, np.uint8)
 
 
 class Materials(eqx.Module):
     """The materials of a mesh. A material without a texture has one white texel.
 
     Attributes:
-        texels: (T, 4) uint8, RGBA (alpha 255) of all textures, each row by row from its top left corner.
+        texels: (T, 4) uint8, RGBA (alpha 255) of all textures, each row by row from its top left corner. An image that
+            several materials share is there once.
         textures: (M, 3) int32: first texel, width and height of the texture of each material.
         base_colors: (M, 3) float32 in [0, 1], multiplied with the texture.
     """
@@ -31,25 +32,35 @@ class Materials(eqx.Module):
 
     def __init__(self, texture: ArrayLike | Sequence[ArrayLike | None] | None, base_color: ArrayLike | None):
         images: list[Any] = list(texture) if isinstance(texture, list | tuple) else [texture]
-        images = [WHITE if image is None else as_unit_color(image, "texture", (None, None)) for image in images]
-        if not images or any(image.size == 0 for image in images):
+        images = [WHITE if image is None else image for image in images]
+        distinct = {id(image): as_texels(image) for image in images}
+        if not distinct or any(image.size == 0 for image in distinct.values()):
             raise ValueError("Mesh texture must not be empty: give an (Ht, Wt, 3) array, a list of them, or None.")
         base_color = np.ones(3) if base_color is None else np.asarray(base_color)
         if base_color.ndim == 1:
             base_color = np.broadcast_to(base_color, (len(images), *base_color.shape))
         base_color = as_unit_color(base_color, "base_color", (len(images),))
 
-        sizes = [image.shape[0] * image.shape[1] for image in images]
-        offsets = np.cumsum([0, *sizes[:-1]])
-        texels = np.full((sum(sizes), 4), 255, np.uint8)
-        texels[:, :3] = np.concatenate([np.rint(255 * image).reshape(-1, 3) for image in images])
+        texels = np.full((sum(image.shape[0] * image.shape[1] for image in distinct.values()), 4), 255, np.uint8)
+        rows, first = {}, 0
+        for key, image in distinct.items():
+            height, width, _ = image.shape
+            texels[first : first + height * width, :3] = image.reshape(-1, 3)
+            rows[key] = (first, width, height)
+            first += height * width
         self.texels = jnp.asarray(texels)
-        self.textures = jnp.asarray(
-            [(offset, image.shape[1], image.shape[0]) for offset, image in zip(offsets, images)], jnp.int32
-        )
+        self.textures = jnp.asarray([rows[id(image)] for image in images], jnp.int32)
         self.base_colors = jnp.asarray(base_color, jnp.float32)
 
     @property
     def count(self) -> int:
         """Number of materials."""
         return self.textures.shape[0]
+
+
+def as_texels(image: ArrayLike) -> np.ndarray:
+    """A texture (Ht, Wt, 3 or 4), uint8 or float in [0, 1], as (Ht, Wt, 3) uint8. Bytes are not copied."""
+    array = np.asarray(image)
+    if array.dtype == np.uint8 and array.shape[-1:] in ((3,), (4,)):
+        return as_array(array, "texture", (None, None, array.shape[-1]), np.uint8)[..., :3]
+    return np.rint(255 * as_unit_color(array, "texture", (None, None))).astype(np.uint8)

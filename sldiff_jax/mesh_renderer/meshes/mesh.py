@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import equinox as eqx
@@ -11,10 +13,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
-from .arrays import as_array, as_unit_color
+from ...metrics._farthest_pair import farthest_pair
+from .arrays import as_array, as_unit_color, finite_where_unused
+from .float32 import lost_in_float32
 from .materials import Materials
 from .topology import find_edges
-from .vertex_normals import vertex_normals
+from .vertex_normals import mended_normals, vertex_normals
 
 
 class Mesh(eqx.Module):
@@ -64,10 +68,10 @@ class Mesh(eqx.Module):
         """Builds a mesh from arrays.
 
         Args:
-            vertices: (V, 3) float, metres.
+            vertices: (V, 3) float, metres. Those that no triangle uses may be anything.
             faces: (F, 3) int, vertex numbers from 0.
-            normals: (V, 3) float, not zero; normalised. Default: the mean of the adjacent triangles' normals,
-                weighted by angle.
+            normals: (V, 3) float; normalised. Default, also where they are zero or NaN: the mean of the adjacent
+                triangles' normals, weighted by angle.
             colors: (V, 3) or (V, 4), uint8 or float in [0, 1]; alpha is ignored. Default: white.
             uv: (V, 2) float texture coordinates, v up.
             texture: (Ht, Wt, 3) or (Ht, Wt, 4), uint8 or float in [0, 1]; alpha is ignored. For several materials
@@ -76,9 +80,10 @@ class Mesh(eqx.Module):
             face_material: (F,) int, the material of each triangle. Default: 0.
 
         Raises:
-            ValueError: if a shape, dtype or value is not as described.
+            ValueError: if a shape, dtype or value is not as described, or the mesh is so far from its origin that
+                float32 cannot hold its shape.
         """
-        vertices = as_array(vertices, "vertices", (None, 3), np.floating)
+        vertices = as_array(vertices, "vertices", (None, 3), np.floating, finite=False)
         faces = as_array(faces, "faces", (None, 3), np.integer)
         count = vertices.shape[0]
         if count == 0 or faces.shape[0] == 0:
@@ -86,6 +91,14 @@ class Mesh(eqx.Module):
         if faces.min() < 0 or faces.max() >= count:
             raise ValueError(
                 f"Mesh faces must hold vertex numbers in 0..{count - 1}, got {faces.min()}..{faces.max()}."
+            )
+        used = _used(faces, count)
+        vertices = as_array(finite_where_unused(vertices, used), "vertices", (None, 3), np.floating)
+        step, size = lost_in_float32(vertices[used])
+        if step:
+            raise ValueError(
+                f"Mesh vertices must not lie too far from the origin: float32 has steps of {step:.3g} m there, and the "
+                f"mesh is {size:.3g} m across. Subtract {vertices[used].mean(axis=0).tolist()} from them."
             )
         if texture is not None and uv is None:
             raise ValueError("Mesh texture needs uv coordinates, got none. Give uv=(V, 2).")
@@ -101,11 +114,12 @@ class Mesh(eqx.Module):
         if normals is None:
             normals = vertex_normals(vertices, faces)
         else:
-            normals = as_array(normals, "normals", (count, 3), np.floating)
-            normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
+            normals = as_array(normals, "normals", (count, 3), np.floating, finite=False)
+            normals = mended_normals(normals, vertices, faces)
         if colors is not None:
-            colors = as_unit_color(colors, "Mesh colors", (count,))
-        uv = np.zeros((count, 2)) if uv is None else as_array(uv, "uv", (count, 2), np.floating)
+            colors = as_unit_color(finite_where_unused(colors, used), "colors", (count,))
+        uv = np.zeros((count, 2)) if uv is None else finite_where_unused(uv, used)
+        uv = as_array(uv, "uv", (count, 2), np.floating)
 
         self.vertices = jnp.asarray(vertices, jnp.float32)
         self.faces = jnp.asarray(faces, jnp.int32)
@@ -116,26 +130,38 @@ class Mesh(eqx.Module):
         self.edges = jnp.asarray(find_edges(np.asarray(vertices, np.float32), faces), jnp.int32)
 
     @classmethod
-    def load(cls, path: str | Path, *, scale: float = 1.0) -> Mesh:
+    def load(cls, path: str | Path, *, scale: float = 1.0, origin: Sequence[float] | ArrayLike | None = None) -> Mesh:
         """Reads a mesh file: glTF, GLB, OBJ, PLY or STL.
 
-        Takes textures, vertex colours, base colours and normals from the file, joins several parts into one mesh and
-        applies node transforms. The vertices of a part keep the order of the file, so that vertex numbers can be
-        compared; if it has colours per triangle, each triangle gets vertices of its own.
+        Takes textures, vertex colours, base colours and normals from the file, cuts faces of many corners into
+        triangles, joins several parts into one mesh and applies node transforms, skins and morph weights at rest. What
+        would come out wrong is refused, by name; what is only drawn otherwise (transparency) is warned of.
+
+        Convention:
+            The vertices of a part keep the order of the file, so that vertex numbers can be compared. Where a corner
+            has another normal or texture coordinate than the first at its vertex, it gets a vertex behind these. If
+            there are colours per triangle, each triangle gets vertices of its own.
 
         Args:
             path: the file. Textures are looked for where the file says, relative to it.
             scale: metres per unit of the file; 1e-3 for a file in millimetres.
+            origin: (3,) float, the point that becomes the origin of the object frame, in units of the file; for files
+                that are far from their own, as georeferenced scans are. Default: the origin of the file.
 
         Returns:
             The mesh.
 
         Raises:
-            ValueError: if the file is missing, cannot be read, or holds no triangles, or scale is not positive.
+            ValueError: if the file is missing, damaged, holds no triangles or something that is not supported, or scale
+                or origin are not as described. The message is one line, and names the file.
         """
-        from .load import load_mesh  # trimesh is slow to import
+        from .load import load_mesh, naming_file  # the readers are needed by few
 
-        return cls(**load_mesh(path, scale))
+        loaded = load_mesh(path, scale, None if origin is None else np.asarray(origin))
+        for warning in loaded.warnings:
+            warnings.warn(f"Mesh file {path}: {warning}.", stacklevel=2)
+        with naming_file(Path(path)):
+            return cls(**loaded.arguments)
 
     @property
     def num_triangles(self) -> int:
@@ -144,15 +170,19 @@ class Mesh(eqx.Module):
 
     @property
     def bounds(self) -> Float[np.ndarray, "2 3"]:
-        """(2, 3) float: smallest and largest vertex coordinates, metres."""
-        vertices = np.asarray(self.vertices)
+        """(2, 3) float: smallest and largest coordinates of the vertices that triangles use, metres."""
+        vertices = self._used_vertices()
         return np.stack([vertices.min(axis=0), vertices.max(axis=0)])
 
-    @property
+    @cached_property
     def diameter(self) -> float:
-        """Largest distance between two vertices, metres."""
-        corners = _hull_corners(np.asarray(self.vertices, np.float64))
-        return max(float(np.linalg.norm(corners - corner, axis=1).max()) for corner in corners)
+        """Largest distance between two vertices that triangles use, metres. Computed once."""
+        vertices = self._used_vertices().astype(np.float64)
+        first, second = farthest_pair(vertices)
+        return float(np.linalg.norm(vertices[first] - vertices[second]))
+
+    def _used_vertices(self) -> np.ndarray:
+        return np.asarray(self.vertices)[_used(np.asarray(self.faces), self.vertices.shape[0])]
 
     def transformed(self, T_object_mesh: ArrayLike) -> Mesh:
         """The mesh in another object frame.
@@ -183,11 +213,8 @@ class Mesh(eqx.Module):
         )
 
 
-def _hull_corners(vertices: np.ndarray) -> np.ndarray:
-    """Vertices of the convex hull; all of them where the hull is flat and qhull gives up."""
-    from scipy.spatial import ConvexHull, QhullError
-
-    try:
-        return vertices[ConvexHull(vertices).vertices]
-    except (QhullError, ValueError):
-        return np.unique(vertices, axis=0)
+def _used(faces: np.ndarray, count: int) -> np.ndarray:
+    """(V,) bool: the vertices that triangles use."""
+    used = np.zeros(count, bool)
+    used[faces] = True
+    return used

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import trimesh
 from PIL import Image
+from ply_writer import ply
 
 import sldiff_jax as sl
 from sldiff_jax.mesh_renderer import Mesh, MeshRenderer
@@ -209,6 +211,59 @@ def test_bad_files(tmp_path, name, content, message):
 def test_missing_texture_of_an_obj(tmp_path):
     with pytest.raises(ValueError, match=r"texture from lost\.png, which does not exist"):
         Mesh.load(write_obj(tmp_path, "map_Kd lost.png"))
+
+
+FAR = np.array([5e5, 4e6, 100])
+
+
+def write_far(folder: pathlib.Path, kind: str) -> pathlib.Path:
+    """A square of 10 cm at UTM coordinates, in metres."""
+    corners = 0.1 * CORNERS + FAR
+    path = folder / f"far.{kind.partition(' ')[0]}"
+    if kind == "obj":
+        path.write_text("\n".join([*(f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in corners), "f 1 2 3", "f 1 3 4"]))
+    elif kind == "glb":
+        scene = trimesh.Scene()
+        T = trimesh.transformations.translation_matrix(FAR)
+        scene.add_geometry(trimesh.Trimesh(0.1 * CORNERS, FACES, process=False), transform=T)
+        path.write_bytes(scene.export(file_type="glb"))
+    else:
+        faces = ([INDICES], [[face] for face in FACES.tolist()])
+        encoding = "ascii" if "ascii" in kind else "binary_little_endian"
+        properties = [f"{'double' if 'double' in kind else 'float'} {axis}" for axis in "xyz"]
+        path.write_bytes(ply({"vertex": (properties, corners.tolist()), "face": faces}, encoding=encoding))
+    return path
+
+
+INDICES = "list uchar int vertex_indices"
+
+
+@pytest.mark.parametrize("kind", ["obj", "glb", "ply ascii float", "ply binary double"])
+def test_far_from_the_origin(tmp_path, kind):
+    path = write_far(tmp_path, kind)
+    with pytest.raises(
+        ValueError, match=r"cannot be read: it lies too far from its origin: .*origin=\(500000\."
+    ) as caught:
+        Mesh.load(path, scale=2.0)
+    origin = [float(x) for x in re.search(r"origin=\((.*?)\)", str(caught.value))[1].split(",")]
+    mesh = Mesh.load(path, scale=2.0, origin=origin)
+    np.testing.assert_allclose(mesh.vertices, 2 * (0.1 * CORNERS + FAR - origin), atol=1e-6)
+    assert np.abs(mesh.bounds).max() < 0.2
+
+
+def test_a_file_that_has_lost_its_shape_already(tmp_path):
+    path = write_far(tmp_path, "ply binary float")
+    for origin in (None, FAR):
+        with pytest.raises(ValueError, match=r"far\.ply cannot be read: it stores coordinates as 32-bit floats"):
+            Mesh.load(path, origin=origin)
+
+
+def test_origin_of_a_file_that_is_near(folder):
+    path = write_obj(folder, "")
+    np.testing.assert_allclose(Mesh.load(path, scale=0.5, origin=(1, 0, -1)).vertices, 0.5 * (CORNERS - [1, 0, -1]))
+    for origin in ((1, 2), (1, 2, float("nan"))):
+        with pytest.raises(ValueError, match="Mesh origin must be three numbers"):
+            Mesh.load(path, origin=origin)
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan")])

@@ -40,6 +40,53 @@ def test_unused_vertices_and_degenerate_faces_have_finite_normals():
     np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-6)
 
 
+def test_triangles_that_are_there_twice_count_once():
+    """A sheet whose two sides are both there has normals: those of the side that comes first."""
+    faces = np.concatenate([FACES[:1], FACES[:1, ::-1], FACES[:1, [1, 2, 0]]])
+    np.testing.assert_allclose(np.asarray(Mesh(VERTICES, faces).normals)[:3], [[0, 0, -1]] * 3, atol=1e-6)
+    np.testing.assert_allclose(
+        Mesh(VERTICES, np.concatenate([FACES, FACES[2:, ::-1]])).normals, Mesh(VERTICES, FACES).normals, atol=1e-6
+    )
+
+
+def test_slivers_have_no_say_in_normals():
+    """A triangle whose corners lie on a line, but for rounding, where three angles of a large one meet."""
+    points = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0.5, 1e-9, 0.5e-9]])
+    normals = np.asarray(Mesh(points, [[0, 1, 2], [0, 3, 1]]).normals)
+    np.testing.assert_allclose(normals[:3], [[0, 0, 1]] * 3, atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [[0, 0, 0], [np.nan, 0, 1], [np.inf, 0, 0]])
+def test_normals_that_are_none_are_computed(bad):
+    normals = np.tile([0.6, 0, 0.8], (4, 1))
+    normals[1] = bad
+    computed = np.asarray(Mesh(VERTICES, FACES).normals)
+    mended = np.asarray(Mesh(VERTICES, FACES, normals=normals).normals)
+    np.testing.assert_allclose(mended[1], computed[1], atol=1e-6)
+    np.testing.assert_allclose(mended[[0, 2, 3]], np.tile([0.6, 0, 0.8], (3, 1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("stray", [[10, 0, 0], [np.nan, 0, 0], [np.inf, -np.inf, 1e30]])
+def test_unused_vertices_do_not_count(stray):
+    colors = np.full((5, 3), 0.5)
+    colors[4] = np.nan
+    mesh = Mesh([*VERTICES, stray], FACES, colors=colors)
+    np.testing.assert_array_equal(mesh.bounds, [[0, 0, 0], [1, 1, 1]])
+    assert mesh.diameter == pytest.approx(np.sqrt(2))
+    for leaf in jax.tree.leaves(mesh):
+        assert np.isfinite(np.asarray(leaf)).all()
+
+
+@pytest.mark.parametrize("distance", [1e5, 4e6])
+def test_far_from_the_origin_is_refused(distance):
+    far = 0.1 * VERTICES + [distance, 0, 0]
+    with pytest.raises(ValueError, match=r"too far from the origin: float32 has steps of .* Subtract \["):
+        Mesh(far, FACES)
+    Mesh(far * 1e-3 - [1e-3 * distance, 0, 0], FACES)
+    Mesh(distance * VERTICES, FACES)  # large, but not far
+    Mesh(0.1 * VERTICES + [50, 0, 0], FACES)
+
+
 def test_given_normals_are_normalised():
     np.testing.assert_allclose(
         Mesh(VERTICES, FACES, normals=3 * np.eye(4)[:, 1:] + [0, 0, 4]).normals[1], [0.6, 0, 0.8]
@@ -74,6 +121,14 @@ def test_diameter():
     flat = Mesh(points * [1, 1, 0], faces)
     assert flat.diameter == pytest.approx(np.linalg.norm((points[:, None] - points)[..., :2], axis=-1).max(), rel=1e-5)
     assert sphere_mesh(0.05).diameter == pytest.approx(0.1, rel=1e-3)
+
+
+def test_diameter_is_kept(monkeypatch):
+    mesh = Mesh(VERTICES, FACES)
+    first = mesh.diameter
+    monkeypatch.setattr("sldiff_jax.mesh_renderer.meshes.mesh.farthest_pair", None)
+    assert mesh.diameter == first == pytest.approx(np.sqrt(2))
+    assert "diameter" not in vars(mesh.transformed(np.diag([2.0, 2, 2, 1])))  # of another mesh
 
 
 def test_transformed():
