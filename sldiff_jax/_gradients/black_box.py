@@ -5,7 +5,7 @@ from __future__ import annotations
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from .._scene.camera import Camera
 from .._scene.poses import apply_pose_delta
@@ -99,7 +99,7 @@ def _layers(scene: Scene, result: RenderResult) -> Layers:
     return jax.lax.stop_gradient(layers)
 
 
-def _with_stranger(T_clip_object: Transforms) -> Transforms:
+def _with_stranger(T_clip_object: Transforms) -> Float[Array, "objects_and_stranger 4 4"]:
     """With a last row for objects that are not of the scene."""
     T = T_clip_object.astype(jnp.float32)
     return jnp.concatenate([T, jnp.eye(4, dtype=T.dtype)[None]])

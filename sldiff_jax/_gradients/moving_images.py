@@ -120,9 +120,9 @@ def _moving_images_bwd(object_masks, residuals, cotangents):
     masks = cotangents.object_masks if object_masks else None
     # An image that the objective does not use costs nothing.
     given = {
-        "color": jnp.zeros((0, 0, 3)) if _is_zero(cotangents.color) else cotangents.color,
-        "cover": jnp.zeros((0, 0, 2)) if _is_zero(cotangents.cover) else cotangents.cover,
-        "object_masks": jnp.zeros((1, 0, 0)) if masks is None or _is_zero(masks) else masks,
+        "color": jnp.zeros((0, 0, 3), jnp.float32) if _is_zero(cotangents.color) else cotangents.color,
+        "cover": jnp.zeros((0, 0, 2), jnp.float32) if _is_zero(cotangents.cover) else cotangents.cover,
+        "object_masks": jnp.zeros((1, 0, 0), jnp.float32) if masks is None or _is_zero(masks) else masks,
     }
     batch = (_views(T_clip_object, footprint), layers, given)
     batch = jax.tree.map(lambda x: x[None], batch)
@@ -151,9 +151,11 @@ def change_of_images(
     size = layers.row.shape
     tangents = {
         "T_clip_object": change.T_clip_object[:, (0, 1, 3)],
-        "point": jnp.zeros((0, 0, 3)) if change.point is None else change.point,
-        "edge": jnp.zeros((0, 0, 3)) if change.edge is None else change.edge.reshape(2 * size[0], size[1], 3),
-        "color": jnp.zeros((0, 0, 3)) if change.color is None else change.color,
+        "point": jnp.zeros((0, 0, 3), jnp.float32) if change.point is None else change.point,
+        "edge": jnp.zeros((0, 0, 3), jnp.float32)
+        if change.edge is None
+        else change.edge.reshape(2 * size[0], size[1], 3),
+        "color": jnp.zeros((0, 0, 3), jnp.float32) if change.color is None else change.color,
     }
     color, cover = _push(batch, jax.tree.map(lambda x: x[None, None], tangents))
     return color[0, 0], cover[0, 0]
@@ -194,9 +196,9 @@ def crossing_rows(layers: Layers) -> Int[Array, "2 height width"]:
 def surface_points(T_clip_object: Transforms, layers: Layers) -> ColorImage:
     """(H, W, 3) float32: what the samples show, in their object's frames; anything where nothing is seen."""
     height, width = layers.row.shape
-    x = (2 * jnp.arange(width) + 1) / width - 1
-    y = (2 * jnp.arange(height)[:, None] + 1) / height - 1
-    to_object = _views(T_clip_object, jnp.ones(2))["T_object_clip"][jnp.maximum(layers.row, 0)]
+    x = ((2 * jnp.arange(width) + 1) / width - 1).astype(jnp.float32)
+    y = ((2 * jnp.arange(height)[:, None] + 1) / height - 1).astype(jnp.float32)
+    to_object = _views(T_clip_object, jnp.ones(2, jnp.float32))["T_object_clip"][jnp.maximum(layers.row, 0)]
     clip = jnp.stack([x * layers.depth, y * layers.depth, layers.depth], axis=-1)
     return jnp.sum(to_object[..., :3] * clip[..., None, :], axis=-1) + to_object[..., 3]
 

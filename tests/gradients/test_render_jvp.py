@@ -1,4 +1,4 @@
-"""The forward mode of `render`: the exact transpose of what `jax.grad` computes."""
+"""The forward mode of `render`: the exact transpose of what `jax.grad` computes, in float32."""
 
 import jax
 import jax.numpy as jnp
@@ -44,11 +44,11 @@ def test_it_is_the_transpose_of_the_gradient(x64, make):
         inner = sum(float(jnp.sum(getattr(change, name) * cotangent[name])) for name in cotangent)
         scale = sum(float(jnp.sum(jnp.abs(getattr(change, name) * cotangent[name]))) for name in cotangent)
         assert scale > 0.1
-        assert abs(inner - along) < 1e-12 * scale
+        assert abs(inner - along) < 1e-6 * scale
         for name in cotangent:  # and each image alone
             alone = {name: cotangent[name]}
             expected = float(jnp.sum(objective_gradient(scene, result, alone) * delta))
-            np.testing.assert_allclose(jnp.sum(getattr(change, name) * cotangent[name]), expected, rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(jnp.sum(getattr(change, name) * cotangent[name]), expected, rtol=1e-5, atol=1e-6 * scale)
 
 
 def objective_gradient(scene, result, cotangent):
@@ -66,8 +66,9 @@ def test_it_is_linear_and_vmaps_over_the_columns_of_a_jacobian(x64):
     change = sl.render_jvp(scene, lambda _: result, delta)[1]
     for name in ("rgb", "depth", "mask"):
         combined = jnp.tensordot(delta.ravel(), getattr(columns, name), 1)
-        np.testing.assert_allclose(combined, getattr(change, name), atol=1e-10)
-        np.testing.assert_allclose(getattr(forward(scene, result, delta), name), getattr(change, name), atol=1e-12)
+        tolerance = {"atol": 1e-5 * float(jnp.abs(combined).max())}
+        np.testing.assert_allclose(combined, getattr(change, name), **tolerance)
+        np.testing.assert_allclose(getattr(forward(scene, result, delta), name), getattr(change, name), **tolerance)
 
 
 def test_the_first_output_is_the_rendering_and_dtypes_stay():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import sldiff_jax as sl
-from sldiff_jax import _show_maps
+from sldiff_jax._gradients import show_maps as _show_maps
 from sldiff_jax.mesh_renderer import box_mesh
 
 matplotlib.use("Agg")

@@ -63,8 +63,8 @@ def _along(layers: Layers, T: Float[Array, "2 height width 4 4"], points: Array)
     """Where edges, given by their ends (2, H, W, 2, 3), cross rows and columns, from 0 to 1. Constant."""
     height, width = layers.row.shape
     clip = jnp.sum(T[..., None, :, :3] * points[..., None, :], axis=-1) + T[..., None, :, 3]
-    x = (2 * jnp.arange(width) + 1) / width - 1
-    y = (2 * jnp.arange(height)[:, None] + 1) / height - 1
+    x = ((2 * jnp.arange(width) + 1) / width - 1).astype(jnp.float32)
+    y = ((2 * jnp.arange(height)[:, None] + 1) / height - 1).astype(jnp.float32)
     line = jnp.stack(jnp.broadcast_arrays(y, x))  # row pairs lie on a row's centre line, the others on a column's
     across = jnp.stack([clip[0, ..., 1], clip[1, ..., 0]]) - line[..., None] * clip[..., 3]
     step = across[..., :1] - across[..., 1:]

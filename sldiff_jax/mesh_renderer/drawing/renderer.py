@@ -227,7 +227,9 @@ def _draw(renderer: MeshRenderer, scene: Scene) -> MeshDrawing:
         for axis in (0, 1):
             background = jnp.repeat(background, renderer.supersample, axis=axis)
         nobody = jnp.full((height, width), NOBODY, jnp.int32)
-        layers = Layers(nobody, background, jnp.zeros((height, width)), jnp.zeros((0, 0, 2)), jnp.zeros((2, 0, 0, 4)))
+        layers = Layers(
+            nobody, background, *(jnp.zeros(size, jnp.float32) for size in ((height, width), (0, 0, 2), (2, 0, 0, 4)))
+        )
         return jax.lax.stop_gradient(MeshDrawing(layers, nobody))
     draw = draw_layers(height, width, renderer.supersample, renderer.antialias)
     shared = (renderer.geometry, renderer.background)
