@@ -120,7 +120,7 @@ def _moving_images_bwd(object_masks, residuals, cotangents):
     masks = cotangents.object_masks if object_masks else None
     # An image that the objective does not use costs nothing.
     given = {
-        "color": jnp.zeros((0, 0, 3), jnp.float32) if _is_zero(cotangents.color) else cotangents.color,
+        "image": jnp.zeros((0, 0, 3), jnp.float32) if _is_zero(cotangents.color) else cotangents.color,
         "cover": jnp.zeros((0, 0, 2), jnp.float32) if _is_zero(cotangents.cover) else cotangents.cover,
         "object_masks": jnp.zeros((1, 0, 0), jnp.float32) if masks is None or _is_zero(masks) else masks,
     }
@@ -227,6 +227,11 @@ def _layer_fields(layers: Layers) -> list[Array]:
     return fields(_kernels()[1].Layers, layers)
 
 
+def _named(struct: str, values: dict[str, Array]) -> list[Array]:
+    """The values in the order of a struct's fields; JAX sorts the keys of a dictionary."""
+    return [values[name] for name in getattr(_kernels()[3], struct).cls.__annotations__]
+
+
 def _composite(objects: int | None):
     @fold_batches
     def run(_, layers: Layers) -> Images:
@@ -256,8 +261,7 @@ def _pull(want_colors: bool, want_points: bool, want_edges: bool):
             "by_edge": (scenes, 2, height, width) if want_edges else (scenes, 2, 0, 0),
         }
         return call(
-            motion.pull, dims, *_layer_fields(layers), *views.values(),
-            given["color"], given["cover"], given["object_masks"],
+            motion.pull, dims, *_layer_fields(layers), *_named("Views", views), *_named("Cotangents", given),
         )  # fmt: skip
 
     return run
@@ -270,7 +274,7 @@ def _push(batch, tangents):
     size = (scenes, tangents["T_clip_object"].shape[1], height, width)
     _, _, color, cover = call(
         _kernels()[3].push, {"samples": size, "sample_cover": size, "image": size, "cover": size},
-        *_layer_fields(layers), *views.values(), *tangents.values(),
+        *_layer_fields(layers), *_named("Views", views), *_named("Tangents", tangents),
     )  # fmt: skip
     return color, cover
 

@@ -48,7 +48,9 @@ def test_it_is_the_transpose_of_the_gradient(x64, make):
         for name in cotangent:  # and each image alone
             alone = {name: cotangent[name]}
             expected = float(jnp.sum(objective_gradient(scene, result, alone) * delta))
-            np.testing.assert_allclose(jnp.sum(getattr(change, name) * cotangent[name]), expected, rtol=1e-5, atol=1e-6 * scale)
+            np.testing.assert_allclose(
+                jnp.sum(getattr(change, name) * cotangent[name]), expected, rtol=1e-5, atol=1e-6 * scale
+            )
 
 
 def objective_gradient(scene, result, cotangent):

@@ -78,9 +78,7 @@ def test_curvature_is_the_product_of_the_jacobian_with_itself(problem):
     weight = np.repeat(np.asarray(observation.mask).ravel(), 3)
     weight = weight / weight.sum()
     equations = equations_of(sl.l2_loss, problem)
-    np.testing.assert_allclose(
-        equations.curvature, 2 * np.einsum("nip,p,njp->nij", J, weight, J), rtol=1e-5, atol=1e-8
-    )
+    np.testing.assert_allclose(equations.curvature, 2 * np.einsum("nip,p,njp->nij", J, weight, J), rtol=1e-5, atol=1e-8)
     r = np.asarray(sl.render(scene, lambda _: result).rgb - observation.rgb).ravel()
     np.testing.assert_allclose(equations.gradient, 2 * np.einsum("nip,p->ni", J, weight * r), rtol=1e-5, atol=1e-8)
 

@@ -18,7 +18,7 @@ from sldiff_jax.mesh_renderer.drawing.deferred import (
     surface_buffers,
     surface_color,
 )
-from sldiff_jax.mesh_renderer.drawing.launch import visibility
+from sldiff_jax.mesh_renderer.drawing.launch import draw_layers
 from sldiff_jax.mesh_renderer.drawing.renderer import per_scene_inputs
 
 VIEW = sl.Camera.from_fov(0.7, width=40, height=30, near=0.05)
@@ -51,8 +51,9 @@ def example(**options) -> tuple[MeshRenderer, sl.Scene]:
 
 
 def triangles_of(renderer: MeshRenderer, scene: sl.Scene, scale: int = 1) -> jax.Array:
-    size = (scale * scene.camera.height, scale * scene.camera.width)
-    return visibility(*size)(renderer.geometry, per_scene_inputs(renderer, scene))[0]
+    draw = draw_layers(scale * scene.camera.height, scale * scene.camera.width, scale, False)
+    batch = (per_scene_inputs(renderer, scene), jnp.ones((1, 2)))
+    return draw((renderer.geometry, renderer.background), batch).triangle[0]
 
 
 @eqx.filter_jit

@@ -12,8 +12,6 @@ perspective-correct barycentrics of the point that the pixel sees, without any d
 
 import warp as wp
 
-from ...._gradients.kernels.entry_point import entry_point
-
 # Without contraction a*b - c*d is exactly -(c*d - a*b), so triangles that share an edge agree on which side a pixel is.
 wp.set_module_options({"enable_backward": False, "fuse_fp": False, "fast_math": False})
 
@@ -255,16 +253,3 @@ def launch_rasterize(meshes, triangles, clip, visible):
     chunks = max(1, min(height, GPU_THREADS // triangles)) if keys.device.is_cuda else 1
     wp.launch(rasterize, (scenes, triangles, chunks), [meshes, clip, chunks, int(keys.device.is_cpu)], [keys])
     return keys
-
-
-@entry_point
-def find_visible(
-    meshes: Meshes,
-    T_clip_object: wp.array2d(dtype=wp.mat44),
-    triangles: int,
-    clip: wp.array2d(dtype=wp.vec4),
-    visible: wp.array3d(dtype=wp.vec2ui),
-):
-    """The nearest of all drawn triangles at every pixel."""
-    wp.launch(transform_vertices, clip.shape, [meshes, T_clip_object], [clip])
-    launch_rasterize(meshes, triangles, clip, visible)
