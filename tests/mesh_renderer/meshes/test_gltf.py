@@ -190,6 +190,20 @@ def test_flat_nodes_have_normals(load):
     np.testing.assert_array_equal(load(writer).normals, [[0, 0, 1]] * 4)
 
 
+@pytest.mark.parametrize("scale", [[1, 1, -1], [-1, 1, 1], [2, 1, 0.5], [-1, -1, -3]])
+def test_normals_follow_their_node(load, scale):
+    """A plane's normal is perpendicular to it and keeps its side; faces of mirrored nodes are wound the other way."""
+    corners = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1.0]])
+    writer = Writer()
+    writer.primitive({"POSITION": corners, "NORMAL": np.ones((3, 3)) / np.sqrt(3)}, indices=[0, 1, 2])
+    writer.document["nodes"][0]["scale"] = scale
+    mesh = load(writer)
+    expected = 1 / np.array(scale)  # the plane's equation
+    np.testing.assert_allclose(mesh.normals, np.tile(expected / np.linalg.norm(expected), (3, 1)), atol=1e-6)
+    a, b, c = (corners * scale)[np.asarray(mesh.faces)[0]]
+    assert np.cross(b - a, c - a) @ expected > 0
+
+
 @pytest.mark.parametrize("extension", [False, True])
 def test_second_set_of_coordinates(load, extension):
     writer = Writer()
