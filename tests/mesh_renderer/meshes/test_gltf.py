@@ -61,6 +61,12 @@ def test_positions_as_whole_numbers(load, kind, normalized, scale):
     np.testing.assert_allclose(load(writer).vertices, 0.05 * CORNERS, atol=1e-7)
 
 
+def test_a_stride_of_zero_is_none(load):
+    writer = square()
+    writer.document["bufferViews"][0]["byteStride"] = 0
+    np.testing.assert_array_equal(load(writer).vertices, CORNERS)
+
+
 def test_the_least_signed_number_is_minus_one(load):
     writer = Writer()
     corners = np.array([[-32768, -32767, 0], [32767, 0, 0], [0, 32767, 0]])
@@ -407,6 +413,8 @@ REFUSED = {
     "POSITION needs 400 rows": with_accessor(0, count=400),
     "POSITION declares -1 rows": with_accessor(0, count=-1),
     "component type 77": with_accessor(0, componentType=77),
+    "indices are no whole numbers": with_accessor(1, componentType=5126, count=3),
+    "Mesh vertices must be finite in float32": with_node(scale=[1e200, 1, 1]),
     "does not follow its format .*KeyError": with_(meshes=[{}]),
     "1 weights for 0 morph targets": with_node(weights=[1.0]),
     "texture, but its triangles have no TEXCOORD_3": with_texture({"source": 0}, texCoord=3),
