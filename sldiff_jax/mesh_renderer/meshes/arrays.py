@@ -21,8 +21,12 @@ def as_array(
         array = array.astype(np.float64)
     if not np.issubdtype(array.dtype, kind):
         raise ValueError(f"Mesh {name} must have a dtype of kind {kind.__name__}, got {array.dtype}.")
-    if finite and kind is np.floating and not np.isfinite(array).all():
-        raise ValueError(f"Mesh {name} must be finite, got NaN or infinity in {(~np.isfinite(array)).sum()} places.")
+    if finite and kind is np.floating:
+        good = _finite_in_float32(array)
+        if not good.all():
+            raise ValueError(
+                f"Mesh {name} must be finite in float32, got NaN, infinity or huge numbers in {(~good).sum()} places."
+            )
     return array
 
 
@@ -45,7 +49,13 @@ def as_unit_color(value: ArrayLike, name: str, leading: tuple[int | None, ...]) 
 def finite_where_unused(value: ArrayLike, used: np.ndarray) -> np.ndarray:
     """Rows of an array that nothing refers to may hold anything: zero, where they are not finite."""
     array = np.asarray(value)
-    if array.shape[:1] != used.shape or not np.issubdtype(array.dtype, np.floating) or np.isfinite(array).all():
+    if array.shape[:1] != used.shape or not np.issubdtype(array.dtype, np.floating):
         return array
+    good = _finite_in_float32(array)
     unused = ~used.reshape(-1, *[1] * (array.ndim - 1))
-    return np.where(unused & ~np.isfinite(array), 0, array)
+    return array if good.all() else np.where(unused & ~good, 0, array)
+
+
+def _finite_in_float32(array: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.isfinite(array.astype(np.float32, copy=False))

@@ -45,12 +45,12 @@ def load_mesh(path: str | Path, scale: float, origin: Sequence[float] | np.ndarr
         raise ValueError(f"Mesh file must be one of {', '.join(READERS)}, got {path}.")
     if not path.is_file():
         raise ValueError(f"Mesh file does not exist: {path}.")
-    with naming_file(path):
+    with naming_file(path), np.errstate(all="ignore"):  # what is not finite is refused in the end
         contents = READERS[path.suffix.lower()](path)
     parts = [part for part in contents.parts if len(part.faces)]
     if not parts:
         raise ValueError(f"Mesh file {path} holds no triangles.")
-    with naming_file(path):
+    with naming_file(path), np.errstate(all="ignore"):
         arguments = _joined(parts)
         vertices = arguments["vertices"]
         if origin is None:

@@ -38,7 +38,8 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 def mended_normals(normals: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """Given normals (V, 3) at unit length; computed ones where they are zero or not finite."""
     normals = np.asarray(normals, np.float64)
-    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    with np.errstate(over="ignore", invalid="ignore"):
+        length = np.linalg.norm(normals, axis=1, keepdims=True)
     good = np.isfinite(length) & (length > 0)
     normals = np.where(good, normals, 0) / np.where(good, length, 1)
     return normals if good.all() else np.where(good, normals, vertex_normals(vertices, faces))

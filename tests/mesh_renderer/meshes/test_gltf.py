@@ -61,6 +61,12 @@ def test_positions_as_whole_numbers(load, kind, normalized, scale):
     np.testing.assert_allclose(load(writer).vertices, 0.05 * CORNERS, atol=1e-7)
 
 
+def test_a_stride_of_zero_is_none(load):
+    writer = square()
+    writer.document["bufferViews"][0]["byteStride"] = 0
+    np.testing.assert_array_equal(load(writer).vertices, CORNERS)
+
+
 def test_the_least_signed_number_is_minus_one(load):
     writer = Writer()
     corners = np.array([[-32768, -32767, 0], [32767, 0, 0], [0, 32767, 0]])
@@ -188,6 +194,20 @@ def test_flat_nodes_have_normals(load):
     writer.document["meshes"][0]["primitives"][0]["attributes"]["NORMAL"] = writer.array([[0, 0, 1]] * 4)
     writer.document["nodes"][0]["scale"] = [1, 1, 0]
     np.testing.assert_array_equal(load(writer).normals, [[0, 0, 1]] * 4)
+
+
+@pytest.mark.parametrize("scale", [[1, 1, -1], [-1, 1, 1], [2, 1, 0.5], [-1, -1, -3]])
+def test_normals_follow_their_node(load, scale):
+    """A plane's normal is perpendicular to it and keeps its side; faces of mirrored nodes are wound the other way."""
+    corners = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1.0]])
+    writer = Writer()
+    writer.primitive({"POSITION": corners, "NORMAL": np.ones((3, 3)) / np.sqrt(3)}, indices=[0, 1, 2])
+    writer.document["nodes"][0]["scale"] = scale
+    mesh = load(writer)
+    expected = 1 / np.array(scale)  # the plane's equation
+    np.testing.assert_allclose(mesh.normals, np.tile(expected / np.linalg.norm(expected), (3, 1)), atol=1e-6)
+    a, b, c = (corners * scale)[np.asarray(mesh.faces)[0]]
+    assert np.cross(b - a, c - a) @ expected > 0
 
 
 @pytest.mark.parametrize("extension", [False, True])
@@ -393,6 +413,8 @@ REFUSED = {
     "POSITION needs 400 rows": with_accessor(0, count=400),
     "POSITION declares -1 rows": with_accessor(0, count=-1),
     "component type 77": with_accessor(0, componentType=77),
+    "indices are no whole numbers": with_accessor(1, componentType=5126, count=3),
+    "Mesh vertices must be finite in float32": with_node(scale=[1e200, 1, 1]),
     "does not follow its format .*KeyError": with_(meshes=[{}]),
     "1 weights for 0 morph targets": with_node(weights=[1.0]),
     "texture, but its triangles have no TEXCOORD_3": with_texture({"source": 0}, texCoord=3),

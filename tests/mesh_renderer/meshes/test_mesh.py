@@ -56,7 +56,7 @@ def test_slivers_have_no_say_in_normals():
     np.testing.assert_allclose(normals[:3], [[0, 0, 1]] * 3, atol=1e-6)
 
 
-@pytest.mark.parametrize("bad", [[0, 0, 0], [np.nan, 0, 1], [np.inf, 0, 0]])
+@pytest.mark.parametrize("bad", [[0, 0, 0], [np.nan, 0, 1], [np.inf, 0, 0], [1e200, 0, 0]])
 def test_normals_that_are_none_are_computed(bad):
     normals = np.tile([0.6, 0, 0.8], (4, 1))
     normals[1] = bad
@@ -66,7 +66,7 @@ def test_normals_that_are_none_are_computed(bad):
     np.testing.assert_allclose(mended[[0, 2, 3]], np.tile([0.6, 0, 0.8], (3, 1)), atol=1e-6)
 
 
-@pytest.mark.parametrize("stray", [[10, 0, 0], [np.nan, 0, 0], [np.inf, -np.inf, 1e30]])
+@pytest.mark.parametrize("stray", [[10, 0, 0], [np.nan, 0, 0], [np.inf, -np.inf, 1e30], [1e300, 0, 0]])
 def test_unused_vertices_do_not_count(stray):
     colors = np.full((5, 3), 0.5)
     colors[4] = np.nan
@@ -153,6 +153,8 @@ def test_transformed_takes_uniform_scale_only(T):
     [
         ({"vertices": VERTICES[:, :2]}, r"Mesh vertices must have shape \(any, 3\), got \(4, 2\)"),
         ({"vertices": VERTICES * np.nan}, "Mesh vertices must be finite"),
+        ({"vertices": VERTICES * 1e300}, "Mesh vertices must be finite in float32, .* huge numbers in 3 places"),
+        ({"uv": UV + 1e200}, "Mesh uv must be finite"),
         ({"vertices": np.zeros((0, 3)), "faces": np.zeros((0, 3), int)}, "Mesh is empty"),
         ({"faces": np.zeros((0, 3), int)}, "Mesh is empty"),
         ({"faces": FACES + 1}, r"vertex numbers in 0\.\.3, got 1\.\.4"),

@@ -87,7 +87,7 @@ def _faces(file: GltfFile, primitive: dict[str, Any], count: int) -> np.ndarray:
     """(F, 3) int, numbers of `count` vertices."""
     order = np.arange(count)
     if "indices" in primitive:
-        order = read_array(file, primitive["indices"], "indices").astype(np.int64).ravel()
+        order = _whole(read_array(file, primitive["indices"], "indices"), "indices").ravel()
         if order.max() >= count or order.min() < 0:
             raise ValueError(f"its triangles point to vertex {order.max()}; 0..{count - 1} are there")
     mode = primitive.get("mode", TRIANGLES)
@@ -127,6 +127,12 @@ def _part(
     return bake_faces(part, np.ones(len(faces), bool), 0, surface.wrap, lookups)
 
 
+def _whole(values: np.ndarray, name: str) -> np.ndarray:
+    if values.dtype.kind not in "iu":
+        raise ValueError(f"its {name} are no whole numbers")
+    return values.astype(np.int64)
+
+
 def _columns(values: np.ndarray, width: int, name: str) -> np.ndarray:
     if values.shape[1] != width:
         raise ValueError(f"its {name} has {values.shape[1]} columns, not {width}")
@@ -140,7 +146,7 @@ def _placed(part: Part, nodes: Nodes, index: int, arrays: dict[str, np.ndarray])
         sets = [k for k in range(len(arrays)) if f"JOINTS_{k}" in arrays and f"WEIGHTS_{k}" in arrays]
         if not sets:
             raise ValueError("it has a skin, but its vertices have no JOINTS_0 and WEIGHTS_0")
-        joints = np.concatenate([arrays[f"JOINTS_{k}"] for k in sets], axis=1).astype(np.int64)
+        joints = np.concatenate([_whole(arrays[f"JOINTS_{k}"], "JOINTS") for k in sets], axis=1)
         weights = np.concatenate([arrays[f"WEIGHTS_{k}"] for k in sets], axis=1)
         return [_transformed(part, nodes.skin(skin, joints, weights))]
     return [_transformed(part, T[None]) for T in nodes.placements(index)]

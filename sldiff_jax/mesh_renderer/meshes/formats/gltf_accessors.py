@@ -63,7 +63,7 @@ def _shape(accessor: dict[str, Any], what: str) -> tuple[np.dtype, int, int]:
 def _rows(file: GltfFile, view: Any, offset: Any, dtype: np.dtype, count: int, width: int, what: str) -> np.ndarray:
     data, stride = file.view(view)
     row = dtype.itemsize * width
-    stride = row if stride is None else stride
+    stride = stride or row  # some write 0 for none
     offset = int(offset)
     if stride < row or offset < 0 or offset + stride * (count - 1) + row > len(data):
         raise ValueError(
