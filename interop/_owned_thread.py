@@ -113,9 +113,11 @@ class OwnedThread:
             return
         self._jobs.put(_Job(self._drop_all))
         self._jobs.put(None)
-        self._thread.join(timeout=PATIENCE)
-        if self._thread.is_alive():
-            self._abandon()
+        try:
+            self._thread.join(timeout=PATIENCE)
+        finally:  # also on ctrl-c
+            if self._thread.is_alive():
+                self._abandon()
 
     def _drop_all(self) -> None:
         self._kept.clear()
