@@ -42,6 +42,8 @@ x64: $(VENV)/.test ## run the tests of the core with 64-bit types
 	JAX_ENABLE_X64=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not slow" $(CORE_TESTS) $(ARGS)
 
 newest: ## run those that meet JAX, NumPy and Warp with newer versions: make newest PYTHON=python3.13
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12) and "The newest versions need a newer Python than " \
+		+ sys.version.split()[0] + ": make newest PYTHON=python3.13")'
 	$(MAKE) test VENV=.venv-newest CONSTRAINTS=constraints-newest.txt EXTRAS=viz ARGS='-m "not slow" $(NEWEST_TESTS) $(ARGS)'
 
 wheel: ## build the wheel, install it into an empty environment, and run its demo there
