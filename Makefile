@@ -15,10 +15,10 @@ INSTALL = $(PIP_INSTALL) $(CONSTRAINTS:%=--build-constraint %)
 
 WHEEL_PIP = build/wheel/venv/bin/python -m pip --quiet
 
-# The parts that know about dtypes.
-X64_TESTS := tests/scene tests/losses tests/gradients/test_image_space.py
-# The parts that meet JAX, NumPy and Warp.
-NEWEST_TESTS := tests/scene
+# What is tested in other modes too, in a few minutes: the core, and where it meets NumPy, Pillow and Warp.
+CORE_TESTS := tests/scene tests/losses tests/gradients/test_render_jvp.py tests/refine/test_dtypes_and_saving.py \
+    tests/mesh_renderer/drawing/test_renderer.py
+NEWEST_TESTS := $(CORE_TESTS) tests/images tests/mesh_renderer/meshes tests/cli/test_inputs.py tests/test_import.py
 
 # The kernel named python3 that is installed beside this pytest, not one of the user's.
 RUN_NOTEBOOKS = JUPYTER_PREFER_ENV_PATH=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --nbmake \
@@ -39,9 +39,11 @@ test: $(VENV)/.test ## run the tests, then the notebooks; some tests alone: make
 	$(if $(strip $(ARGS)),,$(RUN_NOTEBOOKS) notebooks)
 
 x64: $(VENV)/.test ## run the tests of the core with 64-bit types
-	JAX_ENABLE_X64=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(X64_TESTS) $(ARGS)
+	JAX_ENABLE_X64=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not slow" $(CORE_TESTS) $(ARGS)
 
 newest: ## run those that meet JAX, NumPy and Warp with newer versions: make newest PYTHON=python3.13
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12) and "The newest versions need a newer Python than " \
+		+ sys.version.split()[0] + ": make newest PYTHON=python3.13")'
 	$(MAKE) test VENV=.venv-newest CONSTRAINTS=constraints-newest.txt EXTRAS=viz ARGS='-m "not slow" $(NEWEST_TESTS) $(ARGS)'
 
 wheel: ## build the wheel, install it into an empty environment, and run its demo there

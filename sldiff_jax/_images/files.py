@@ -9,9 +9,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from .masks import mask_pixels
-from .open_image import check_upright, open_image
-
-COLOR_MODES = ("RGB", "RGBA", "RGBX", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr", "HSV")
+from .open_image import COLOR_MODES, check_upright, open_image
 
 
 def read_color(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "height width 3"]:

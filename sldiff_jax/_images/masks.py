@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
 from PIL import Image
 
-from .open_image import check_upright
+from .open_image import COLOR_MODES, check_upright
 
 FEW = 16
 """Up to so many colours are a drawing, more are a photo."""
@@ -36,6 +36,10 @@ def mask_pixels(image: Image.Image, name: str = "the mask") -> Bool[np.ndarray, 
             a mask, or if its colours show one shape, and its alpha channel or its palette's indices another.
     """
     check_upright(image, name)
+    if image.mode not in COLOR_MODES and not image.mode.startswith(("I", "F")):
+        raise ValueError(
+            f"{name} is a Pillow image of mode {image.mode}, which is not understood. Save it in black and white."
+        )
     # JPEG's blocks can be flat at any value.
     labels = image.format not in ("JPEG", "MPO")
     alpha = _alpha(image)

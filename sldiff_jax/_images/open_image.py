@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image
 
+COLOR_MODES = ("RGB", "RGBA", "RGBX", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr", "HSV")
+"""Modes of Pillow images with 8 bits per channel that it can bring to RGB."""
+
 ORIENTATIONS = {
     2: "mirrored",
     3: "turned by 180 degrees",

@@ -178,6 +178,11 @@ def test_a_photo_or_a_depth_image_is_no_mask():
             mask_pixels(image)
 
 
+def test_a_mode_that_is_not_understood():
+    with pytest.raises(ValueError, match="the mask is a Pillow image of mode LAB, which is not understood"):
+        mask_pixels(Image.new("LAB", (4, 4)))
+
+
 def test_an_empty_mask(tmp_path):
     Image.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / "mask.png")
     with pytest.raises(ValueError, match=r"mask .*mask\.png is empty: .*Leave the mask out"):

@@ -144,7 +144,7 @@ def test_a_batch_is_one_launch_and_shares_the_meshes(renderer):
 
 def test_vmap_over_renderers():
     """Backgrounds differ along the batch, so each row is a launch."""
-    backgrounds = jnp.array([[0.0, 0, 1], [1, 0, 0]])
+    backgrounds = jnp.array([[0.0, 0, 1], [1, 0, 0]], jnp.float32)
     base = MeshRenderer([box_mesh(), sphere_mesh(0.03)])
     scene = scene_at(poses())
 
@@ -208,7 +208,7 @@ def test_the_same_mesh_twice_is_stored_once():
     once, twice = MeshRenderer([mesh]), MeshRenderer([mesh, mesh])
     assert twice.geometry.vertices.shape == once.geometry.vertices.shape
     assert twice.geometry.texels.shape == once.geometry.texels.shape
-    T = poses().at[0, :3, 3].set(jnp.array([-0.05, 0, 0.3])).at[1, :3, 3].set(jnp.array([0.05, 0, 0.3]))
+    T = poses().at[:2, :3, 3].set(jnp.array([[-0.05, 0, 0.3], [0.05, 0, 0.3]], poses().dtype))
     expected = MeshRenderer([mesh, sphere_mesh()])(scene_at(T))
     assert_same(twice(scene_at(T)), expected)
 
