@@ -10,6 +10,9 @@ from ._estimates import read_estimates as read_estimates
 from ._estimates import write_estimates as write_estimates
 from ._frame import Frame as Frame
 from ._frame import Instance as Instance
+from ._make import Offset as Offset
+from ._make import builtin_meshes as builtin_meshes
+from ._make import make_dataset as make_dataset
 from ._models import Models as Models
 from ._models import ObjectModel as ObjectModel
 from ._scores import Scores as Scores
