@@ -15,6 +15,11 @@ from ._make import builtin_meshes as builtin_meshes
 from ._make import make_dataset as make_dataset
 from ._models import Models as Models
 from ._models import ObjectModel as ObjectModel
+from ._refiner import Settings as Settings
+from ._run import Engine as Engine
+from ._run import LocalEngine as LocalEngine
+from ._run import Run as Run
+from ._run import refine_dataset as refine_dataset
 from ._scores import Scores as Scores
 from ._scores import evaluate as evaluate
 from ._targets import Target as Target

@@ -145,18 +145,23 @@ def pinhole(
     pixel_center: float = 0.5,
 ) -> Camera:
     """A camera with any intrinsic matrix: skewed, and with its principal point outside of the image too."""
+    P = projection(K, width, height, pixel_center)
+    return Camera(
+        P, None if T_world_camera is None else np.asarray(T_world_camera, np.float32), width=width, height=height
+    )
+
+
+def projection(
+    K: Float[np.ndarray, "3 3"], width: float, height: float, pixel_center: float = 0.5
+) -> Float[np.ndarray, "4 4"]:
+    """(4, 4) float32: the projection of an intrinsic matrix to an image of that size."""
     (fx, skew, cx), (_, fy, cy) = K[0], K[1]
     P = np.zeros((4, 4))
     P[0, :3] = 2 * fx / width, 2 * skew / width, 2 * (cx + pixel_center) / width - 1
     P[1, 1:3] = 2 * fy / height, 2 * (cy + pixel_center) / height - 1
     P[2, 2:] = (FAR + NEAR) / (FAR - NEAR), -2 * FAR * NEAR / (FAR - NEAR)
     P[3, 2] = 1
-    return Camera(
-        np.asarray(P, np.float32),
-        None if T_world_camera is None else np.asarray(T_world_camera, np.float32),
-        width=width,
-        height=height,
-    )
+    return P.astype(np.float32)
 
 
 def _opened(path: Path) -> Image.Image:

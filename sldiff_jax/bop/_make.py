@@ -159,7 +159,7 @@ class _Studio:
 
         # The same view, told in the frame of a world in which the camera stands somewhere.
         T_world_camera = np.eye(4)
-        T_world_camera[:3, :3] = Rotation.random(random_state=int(rng.integers(1 << 30))).as_matrix()
+        T_world_camera[:3, :3] = _rotation(rng)
         T_world_camera[:3, 3] = rng.uniform(-1, 1, 3)
         camera = eqx.tree_at(lambda c: c.T_world_camera, self.camera, T_world_camera.astype(np.float32))
         scene = Scene((T_world_camera @ T_camera_object[shown]).astype(np.float32), camera)
@@ -171,7 +171,7 @@ class _Studio:
 
     def _arranged(self, shown: np.ndarray) -> list[Float[np.ndarray, "4 4"]]:
         """Poses in view, near each other, with room for each."""
-        rng, placed = self.rng, []
+        rng, placed, centre = self.rng, [], np.zeros(3)
         for k in shown:
             for attempt in range(100):
                 spread = 0.15 + 0.004 * attempt
@@ -185,7 +185,7 @@ class _Studio:
     def _posed(self, centre_in_object: np.ndarray, centre: np.ndarray) -> Float[np.ndarray, "4 4"]:
         """Turned at random, with its centre at a place."""
         T = np.eye(4)
-        T[:3, :3] = Rotation.random(random_state=int(self.rng.integers(1 << 30))).as_matrix()
+        T[:3, :3] = _rotation(self.rng)
         T[:3, 3] = centre - T[:3, :3] @ centre_in_object
         return T
 
@@ -197,6 +197,11 @@ class _Studio:
     def _behind(self) -> Float[np.ndarray, "4 4"]:
         z = self.distance * self.rng.uniform(1.5, 1.9)
         return self._posed(np.zeros(3), np.array([*(z * self.rng.uniform(-0.4, 0.4, 2)), z]))
+
+
+def _rotation(rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:
+    """A uniformly random rotation."""
+    return Rotation.from_quat(rng.normal(size=4)).as_matrix()
 
 
 def _absent() -> Float[np.ndarray, "4 4"]:

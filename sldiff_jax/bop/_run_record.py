@@ -36,7 +36,7 @@ class RunRecord:
     def write(self, output: Path, results: Mapping[str, Any]) -> Path:
         """Writes ``run.json`` into the folder of a result.
 
-        Records of other outputs that the file holds are kept in its list ``earlier``.
+        Records of earlier runs that the file holds are kept in its list ``earlier``, the latest first.
 
         Args:
             output: the result.
@@ -60,8 +60,7 @@ class RunRecord:
             "git": git_state(),
             "machine": {"platform": platform.platform(), "processors": _processors(), "devices": _devices()},
         }
-        earlier = _earlier(path)
-        record["earlier"] = [other for other in earlier if other.get("output") != output.name]
+        record["earlier"] = _earlier(path)
         write_atomically(path, json.dumps(record, indent=2) + "\n")
         return path
 

@@ -57,11 +57,15 @@ def run(options: argparse.Namespace) -> int:
         translation = options.offset_translation
         if translation is None:
             translation = 0.01 if meshes is None else 0.1 * min(mesh.diameter for mesh in meshes.values())
+
+        def progress(done: int, count: int) -> None:
+            bar.update(done - bar.n)
+
         dataset = make_dataset(
             options.output, meshes, images=options.images, seed=options.seed,
             size=(3 * options.width // 4, options.width),
             offset=Offset(math.radians(options.offset_rotation), translation),
-            callback=lambda done, count: bar.update(),
+            callback=progress,
         )  # fmt: skip
         targets = sum(target.instances or 0 for target in dataset.targets_bop19)
         coarse = options.output / f"coarse_{dataset.name}-test.csv"

@@ -34,7 +34,7 @@ def test_scores_are_written_and_printed(tinya, expected, tmp_path, capsys):
     assert record["times"]["seconds"] > 0 and record["earlier"] == []
 
 
-def test_the_record_of_another_output_is_kept(rare, tmp_path, capsys):
+def test_records_of_earlier_runs_are_kept(rare, tmp_path, capsys):
     truth = [
         bop.Estimate(f.scene_id, f.image_id, i.object_id, 1.0, i.T_camera_object)
         for f in bop.Dataset.open(rare)
@@ -45,7 +45,8 @@ def test_the_record_of_another_output_is_kept(rare, tmp_path, capsys):
     for name in ("first.json", "second.json", "first.json"):
         assert main(["bop", "evaluate", str(rare), "--results", str(results), "--output", str(tmp_path / name)]) == 0
     record = json.loads((tmp_path / "run.json").read_text())
-    assert record["output"] == "first.json" and [r["output"] for r in record["earlier"]] == ["second.json"]
+    assert record["output"] == "first.json"
+    assert [earlier["output"] for earlier in record["earlier"]] == ["second.json", "first.json"]
     assert record["results"]["bop24_mAP_mssd"] == 1 and "earlier" not in record["earlier"][0]
 
 
