@@ -15,6 +15,7 @@ from ._make import builtin_meshes as builtin_meshes
 from ._make import make_dataset as make_dataset
 from ._models import Models as Models
 from ._models import ObjectModel as ObjectModel
+from ._ray_engine import RayEngine as RayEngine
 from ._refiner import Settings as Settings
 from ._run import Engine as Engine
 from ._run import LocalEngine as LocalEngine

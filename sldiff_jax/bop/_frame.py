@@ -10,7 +10,10 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
-from .._images.files import mask_pixels, read_color, read_depth
+from .._images.depth_files import read_depth
+from .._images.files import read_color
+from .._images.masks import mask_pixels
+from .._images.open_image import open_image
 from .._scene.camera import Camera
 
 EXTENSIONS = ("png", "jpg", "jpeg", "tif", "tiff", "PNG", "JPG", "JPEG", "TIF", "TIFF")
@@ -127,8 +130,7 @@ class Frame:
         path = self._find("mask_visib" if visible else "mask", suffix=f"_{place:06d}")
         if path is None:
             return None
-        with _opened(path) as image:
-            return mask_pixels(image)
+        return mask_pixels(open_image(path, "mask"), f"mask {path}")
 
     def _find(self, *kinds: str, suffix: str = "") -> Path | None:
         stem = f"{self.image_id:06d}{suffix}"

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
-from ..bop import Dataset, Run, Settings, read_detections, read_estimates, refine_dataset
+from ..bop import (
+    Dataset,
+    Engine,
+    LocalEngine,
+    RayEngine,
+    Run,
+    Settings,
+    read_detections,
+    read_estimates,
+    refine_dataset,
+)
 from ..bop._run_record import RunRecord
 from ._bop_common import add_dataset, open_dataset, reporting, settings_of
 from ._errors import InputError
@@ -45,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resolution", type=int, default=128, metavar="PIXELS", help="side of the largest crop; default: %(default)s"
     )
     fitting.add_argument("--no-times", action="store_true", help="write -1 as time: equal runs make equal files")
+    engines = parser.add_argument_group("engine")
+    engines.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="this process, or Ray's; default: %(default)s"
+    )
+    engines.add_argument("--workers", type=int, metavar="N", help="processes of ray; default: one per GPU")
+    engines.add_argument("--address", help="of a Ray cluster, such as auto; default: processes of this machine")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -58,14 +76,35 @@ def run(options: argparse.Namespace) -> int:
         dataset = open_dataset(options.dataset, options.split, options.output)
         estimates = None if options.estimates is None else read_estimates(options.estimates)
         detections = None if options.detections is None else read_detections(options.detections)
-        result = _refine(dataset, options.output, estimates, detections, settings)
+        with _engine(options) as engine:
+            result = _refine(dataset, options.output, estimates, detections, settings, engine)
     failures = {f"{scene_id}/{image_id}": error for (scene_id, image_id), error in result.failures.items()}
     record.write(options.output, result._asdict() | {"failures": failures})
     _print_summary(result, options.output)
     return 4 if result.failures else 0
 
 
-def _refine(dataset: Dataset, output: Path, estimates: list | None, detections: list | None, settings: Settings) -> Run:
+@contextlib.contextmanager
+def _engine(options: argparse.Namespace) -> Iterator[Engine]:
+    """The engine that the options name, stopped in the end."""
+    if options.engine == "local":
+        for name in ("workers", "address"):
+            if getattr(options, name) is not None:
+                raise InputError(f"--{name} is for --engine ray.")
+        yield LocalEngine()
+        return
+    with contextlib.closing(RayEngine(options.workers, options.address)) as engine:
+        yield engine
+
+
+def _refine(
+    dataset: Dataset,
+    output: Path,
+    estimates: list | None,
+    detections: list | None,
+    settings: Settings,
+    engine: Engine,
+) -> Run:
     with tqdm(desc="refine", unit="image", file=sys.stderr, smoothing=0.05) as bar:
 
         def progress(done: int, count: int) -> None:
@@ -75,8 +114,9 @@ def _refine(dataset: Dataset, output: Path, estimates: list | None, detections: 
 
         try:
             return refine_dataset(
-                dataset, output, estimates=estimates, detections=detections, settings=settings, callback=progress
-            )
+                dataset, output, estimates=estimates, detections=detections, settings=settings, engine=engine,
+                callback=progress,
+            )  # fmt: skip
         except ValueError:
             bar.leave = False
             raise
