@@ -55,14 +55,14 @@ def structure(tree: PyTree) -> tuple:
     return (definition, *((leaf.shape, str(leaf.dtype)) for leaf in leaves))
 
 
-def _sizes(mesh: Mesh) -> tuple[int, int, int, int]:
-    """Numbers of vertices, triangles, texels and materials."""
-    return len(mesh.vertices), len(mesh.faces), len(mesh.materials.texels), mesh.materials.count
+def _sizes(mesh: Mesh) -> tuple[int, int, int, int, int]:
+    """Numbers of vertices, triangles, edges, texels and materials."""
+    return len(mesh.vertices), len(mesh.faces), len(mesh.edges), len(mesh.materials.texels), mesh.materials.count
 
 
 def _padded(mesh: Mesh, sizes: tuple[int, ...], colored: bool) -> Mesh:
-    """The mesh with more of everything: vertices at its first one, triangles without area, texels of nothing."""
-    vertices, faces, texels, materials = sizes
+    """The mesh with more of everything: vertices at its first, triangles without area, edges without length."""
+    vertices, faces, edges, texels, materials = sizes
     colors = mesh.colors
     if colored and colors is None:
         colors = jnp.ones_like(mesh.vertices)
@@ -73,14 +73,15 @@ def _padded(mesh: Mesh, sizes: tuple[int, ...], colored: bool) -> Mesh:
         "colors": None if colors is None else _longer(colors, vertices),
         "uv": _longer(mesh.uv, vertices),
         "face_material": _longer(mesh.face_material, faces),
+        "edges": _longer(mesh.edges, edges, 0),
         "texels": _longer(mesh.materials.texels, texels),
         "textures": _longer(mesh.materials.textures, materials),
         "base_colors": _longer(mesh.materials.base_colors, materials),
     }
     return eqx.tree_at(
         lambda m: (
-            m.vertices, m.faces, m.normals, m.colors, m.uv, m.face_material, m.materials.texels, m.materials.textures,
-            m.materials.base_colors,
+            m.vertices, m.faces, m.normals, m.colors, m.uv, m.face_material, m.edges,
+            m.materials.texels, m.materials.textures, m.materials.base_colors,
         ),
         mesh,
         tuple(parts.values()),
