@@ -1,8 +1,7 @@
 """How many estimates per second a run over a data set refines, and whether cost and memory grow with the images.
 
 ``python benchmarks/data_sets.py`` makes a data set in a temporary folder and refines it with one process, then with two
-workers of Ray. Times leave out what comes before the first image of each worker is
-done: loading and compilation.
+workers of Ray. Times leave out what comes before the first image of each worker is done: loading and compilation.
 """
 
 from __future__ import annotations
