@@ -26,13 +26,26 @@ RUN_NOTEBOOKS = JUPYTER_PREFER_ENV_PATH=1 $(BIN)/python -m pytest --numprocesses
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test x64 newest wheel notebooks bench docs lint format dev clean
+.PHONY: help demo demo-bop test x64 newest wheel notebooks bench docs lint format dev clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: $(VENV)/.core ## fit a pose to a rendered observation; pictures in demo_out/
 	$(BIN)/sldiff-jax demo $(ARGS)
+
+BOP_DEMO := demo_out/bop
+demo-bop: $(VENV)/.core ## make up a data set, refine its poses, score them; all in demo_out/bop
+	rm -rf $(BOP_DEMO)
+	$(BIN)/sldiff-jax bop make --images 12 --output $(BOP_DEMO)/synthetic $(ARGS)
+	$(BIN)/sldiff-jax bop refine $(BOP_DEMO)/synthetic --estimates $(BOP_DEMO)/synthetic/coarse_synthetic-test.csv \
+	    --output $(BOP_DEMO)/mine_synthetic-test.csv
+	$(BIN)/sldiff-jax bop evaluate $(BOP_DEMO)/synthetic --output $(BOP_DEMO)/coarse.json \
+	    --results $(BOP_DEMO)/synthetic/coarse_synthetic-test.csv
+	$(BIN)/sldiff-jax bop evaluate $(BOP_DEMO)/synthetic --output $(BOP_DEMO)/scores.json \
+	    --results $(BOP_DEMO)/mine_synthetic-test.csv
+	$(BIN)/sldiff-jax bop show $(BOP_DEMO)/synthetic --results $(BOP_DEMO)/mine_synthetic-test.csv \
+	    --before $(BOP_DEMO)/synthetic/coarse_synthetic-test.csv --output $(BOP_DEMO)/poses.png
 
 test: $(VENV)/.test ## run the tests, then the notebooks; some tests alone: make test ARGS="-k camera"
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)

@@ -51,7 +51,8 @@ ENTRIES = [
 
 
 @pytest.mark.parametrize(
-    "package", ["sldiff_jax", "sldiff_jax.mesh_renderer", "sldiff_jax.metrics", "sldiff_jax.visualize", "interop"]
+    "package",
+    ["sldiff_jax", *(f"sldiff_jax.{name}" for name in ("bop", "mesh_renderer", "metrics", "visualize")), "interop"],
 )
 def test_every_public_name_has_an_entry(package):
     missing = []

@@ -22,7 +22,7 @@ assert len(jax.devices("cpu")) == 3
 """
 
 
-ABSENT = ["torch", "matplotlib", "warp", "stillleben", "visdom", "interop"]
+ABSENT = ["torch", "matplotlib", "warp", "ray", "stillleben", "visdom", "interop"]
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess:
@@ -33,8 +33,9 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess:
     )  # fmt: skip
 
 
-def test_importing_the_package_has_no_effects():
-    done = run(PROBE.format(module="sldiff_jax", absent=ABSENT))
+@pytest.mark.parametrize("module", ["sldiff_jax", "sldiff_jax.bop"])
+def test_importing_the_package_has_no_effects(module):
+    done = run(PROBE.format(module=module, absent=ABSENT))
     assert done.returncode == 0, done.stderr
     assert done.stdout == "" and done.stderr == ""
 

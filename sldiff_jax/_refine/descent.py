@@ -21,6 +21,7 @@ from .._images.observation import Observation
 from .._losses.comparison import LossFunction
 from .._scene.scene import Scene
 from .._scene.typing import PoseDelta, PoseDeltas, Transform, Transforms
+from .devices import Device, spread
 from .least_squares import GaussNewton, LevenbergMarquardt, Trust, first_trust, judge, normal_equations, solve
 
 Method = optax.GradientTransformation | GaussNewton | LevenbergMarquardt
@@ -39,6 +40,7 @@ class Problem(eqx.Module):
         retraction: how a delta moves a pose (static).
         unit: (N, 6) float, the unit of each component of a delta: radians, then metres.
         tolerance: length of a step, in these units, below which a start has converged.
+        devices: those over which the starts are spread (static); none for where JAX computes by itself.
     """
 
     scene: Scene
@@ -48,6 +50,7 @@ class Problem(eqx.Module):
     retraction: Retraction = eqx.field(static=True)
     unit: PoseDeltas
     tolerance: float
+    devices: tuple[Device, ...] = eqx.field(static=True, default=())
 
 
 class Progress(NamedTuple):
@@ -122,7 +125,8 @@ def advance(problem: Problem, method: Method, progress: Progress, until: int | I
         return (progress.step < until) & progress.active(problem.tolerance)
 
     def body(progress: Progress) -> Progress:
-        return respond(problem, method, progress, draw(problem.renderer, problem.scene, progress.T_world_object))
+        drawings = draw(problem.renderer, problem.scene, progress.T_world_object, problem.devices)
+        return respond(problem, method, progress, drawings)
 
     return jax.lax.while_loop(unfinished, body, progress)
 
@@ -130,7 +134,7 @@ def advance(problem: Problem, method: Method, progress: Progress, until: int | I
 def respond(problem: Problem, method: Method, progress: Progress, drawings: Any) -> Progress:
     """One step, given what the renderer made of the poses: K drawings, stacked."""
     T = progress.T_world_object
-    step = batched(lambda T, memory, drawing: _step(problem, method, T, memory, drawing), len(T))
+    step = batched(lambda T, memory, drawing: _step(problem, method, T, memory, drawing), len(T), problem.devices)
     losses, seen, T_next, memory, origin = step(T, progress.memory, drawings)
     return Progress(
         step=progress.step + 1,
@@ -188,19 +192,27 @@ def _step(
     return loss.astype(T.dtype), seen, moved(T, update * unit), memory, origin
 
 
-def draw(renderer: DifferentiableRenderer, scene: Scene, T: Float[Array, "starts objects 4 4"]) -> Any:
+def draw(
+    renderer: DifferentiableRenderer,
+    scene: Scene,
+    T: Float[Array, "starts objects 4 4"],
+    devices: tuple[Device, ...] = (),
+) -> Any:
     """The drawings of every start, stacked."""
-    return batched(lambda T: renderer.draw(with_poses(scene, T)), len(T))(T)
+    return batched(lambda T: renderer.draw(with_poses(scene, T)), len(T), devices)(T)
 
 
 def _longest(update: PoseDeltas) -> Float[Array, ""]:
     return jnp.max(jnp.linalg.norm(update, axis=-1))
 
 
-def batched(function: Callable, starts: int) -> Callable:
-    """`jax.vmap`, but for a single start, which is passed on as it is: no renderer needs to be batchable for one."""
+def batched(function: Callable, starts: int, devices: tuple[Device, ...] = ()) -> Callable:
+    """`jax.vmap`, spread over the devices if there are several.
+
+    But a single start is passed on as it is: no renderer needs to be batchable for one.
+    """
     if starts > 1:
-        return jax.vmap(function)
+        return spread(jax.vmap(function), starts, devices) if len(devices) > 1 else jax.vmap(function)
 
     def with_batch_axis(*args):
         return jax.tree.map(lambda x: jnp.asarray(x)[None], function(*jax.tree.map(lambda x: x[0], args)))

@@ -20,6 +20,7 @@ from .._scene.scene import Scene
 from .._scene.transforms import is_concrete
 from .._scene.typing import PoseDeltas
 from .descent import Method, Problem, Retraction
+from .devices import Device, checked_devices
 from .least_squares import GaussNewton, LevenbergMarquardt
 from .refinement import Refinement, Stage
 
@@ -52,8 +53,10 @@ class Options:
     callback: Callback | None
     resume: Refinement | None
     jit: bool
+    devices: Sequence[Device] | None = None
 
     def __post_init__(self):
+        object.__setattr__(self, "devices", checked_devices(self.devices, jit=self.jit))
         inputs = (self.scene, self.observation, self.renderer, self.loss, self.starts, self.translation_unit)
         if not is_concrete(*filter(eqx.is_array, jax.tree.leaves(inputs))):
             raise ValueError(
@@ -105,6 +108,7 @@ class Options:
             retraction=self.retraction,
             unit=unit,
             tolerance=self.tolerance,
+            devices=tuple(self.devices or ()),
         )
 
 

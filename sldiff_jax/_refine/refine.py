@@ -19,6 +19,7 @@ from .._scene.poses import apply_twist
 from .._scene.scene import Scene
 from .._scene.transforms import in_default_dtype
 from .descent import Method, Progress, Retraction, begin, with_poses
+from .devices import Device
 from .loop import Timing, make_loop, run
 from .options import Callback, Options
 from .record import Record, State, finished, outcome, ranks, resumed
@@ -49,6 +50,7 @@ def refine_poses(
     callback: Callback | None = None,
     resume: Refinement | None = None,
     jit: bool = True,
+    devices: Sequence[Device] | None = None,
 ) -> Refinement:
     """Moves the objects of a scene until its rendering resembles an observation.
 
@@ -90,6 +92,10 @@ def refine_poses(
             stay those of the earlier refinement.
         jit: compile the loop. Turn it off for renderers that cannot be traced: they are called from a Python loop, and
             all else is compiled. The results are the same.
+        devices: spread the starts over these devices of this process, any number over any number, by `jax.shard_map`:
+            ``jax.devices()``. The results are the same. Default: where JAX computes by itself. On several GPUs prefer
+            one process for each (`sldiff_jax.bop`, or your own): Warp, which draws, holds one lock per process, and
+            calls its own tests of this case flaky.
 
     Returns:
         The `Refinement`. Memory grows by the poses and losses of its history only; no images are kept.
@@ -102,7 +108,7 @@ def refine_poses(
     scene, observation = in_default_dtype((scene, observation))
     options = Options(
         scene, observation, differentiable(renderer), loss, optimizer, steps, stages, hypotheses, spread, key, starts,
-        retraction, rotation_unit, translation_unit, tolerance, callback, resume, jit,
+        retraction, rotation_unit, translation_unit, tolerance, callback, resume, jit, devices,
     )  # fmt: skip
     plan = options.plan
     state = first_state(options) if resume is None else resumed(resume.state, steps)
