@@ -176,16 +176,6 @@ def test_eager_jit_and_vmap_agree():
         np.testing.assert_allclose(jax.jit(function)(batch[0]), eager[0], **tolerance)
 
 
-def by_renderer(renderer, scene, weight):
-    """The derivative of a weighted image by everything that the renderer holds."""
-
-    def objective(renderer):
-        rendering = sl.render(scene, renderer)
-        return jnp.sum(rendering.rgb * weight) + jnp.sum(rendering.mask * weight[..., 0])
-
-    return objective, eqx.filter_jit(eqx.filter_grad(objective))(renderer)
-
-
 @pytest.mark.parametrize(
     ("where", "options"),
     [
@@ -210,15 +200,16 @@ def test_colours_and_light_have_their_direct_derivative(where, options):
     )
     renderer = MeshRenderer([colored, box_mesh((0.09, 0.07, 0.05), seed=1)], background=[0.2, 0.3, 0.5], **options)
     scene, weight = scene_of(2, 2), jnp.asarray(rng.uniform(0.5, 1.5, (HEIGHT, WIDTH, 3)), jnp.float32)
-    objective, gradient = by_renderer(renderer, scene, weight)
+    image = eqx.filter_jit(lambda renderer: sl.render(scene, renderer).rgb)
+    gradient = eqx.filter_jit(eqx.filter_grad(lambda renderer: jnp.sum(image(renderer) * weight)))(renderer)
     leaf = where(renderer)
-    direction = jnp.asarray(rng.normal(size=leaf.shape), jnp.float32)
-    compiled = eqx.filter_jit(objective)
-    step = 0.02
-    ahead, behind = (float(compiled(eqx.tree_at(where, renderer, leaf + side * direction))) for side in (step, -step))
-    analytic = float(jnp.vdot(where(gradient), direction))
-    assert abs(analytic) > 1e-3
-    np.testing.assert_allclose(analytic, (ahead - behind) / (2 * step), rtol=3e-3 if options else 1e-3)
+    direction = jnp.asarray(rng.normal(size=leaf.shape), jnp.float32) * (1 + jnp.abs(leaf))
+    step = 4e-3
+    ahead, behind = (
+        np.asarray(image(eqx.tree_at(where, renderer, leaf + side * direction)), np.float64) for side in (step, -step)
+    )
+    numeric = np.sum(np.asarray(weight) * (ahead - behind)) / (2 * step)
+    np.testing.assert_allclose(float(jnp.vdot(where(gradient), direction)), numeric, rtol=3e-3 if options else 3e-4)
 
 
 def test_vertices_move_outlines_surfaces_and_depth():
@@ -227,26 +218,27 @@ def test_vertices_move_outlines_surfaces_and_depth():
     scene, weight = scene_of(4, 2), jnp.asarray(smooth(3, HEIGHT, WIDTH), jnp.float32)
 
     @eqx.filter_jit
-    def objective(vertices):
-        changed = eqx.tree_at(lambda r: r.geometry.vertices, renderer, vertices)
-        rendering = sl.render(scene, changed)
-        return jnp.sum(rendering.mask * weight), jnp.sum(10 * rendering.depth * rendering.mask * weight)
+    def images(vertices):
+        rendering = sl.render(scene, eqx.tree_at(lambda r: r.geometry.vertices, renderer, vertices))
+        return jnp.stack([rendering.mask, 10 * rendering.depth * rendering.mask])
 
     vertices = renderer.geometry.vertices
-    errors = []
-    for seed in range(4):
+    gradients = [jax.grad(lambda v, k=k: jnp.sum(images(v)[k] * weight))(vertices) for k in range(2)]
+    products = []
+    for seed in range(8):
         direction = vertices @ jnp.asarray(np.random.default_rng(seed).normal(size=(3, 3)), jnp.float32)
-        for k in range(2):
-            gradient = jax.grad(lambda v, k=k: objective(v)[k])(vertices)
-            step = 2e-3
-            ahead, behind = (float(objective(vertices + side * direction)[k]) for side in (step, -step))
-            numeric = (ahead - behind) / (2 * step)
-            errors.append(abs(float(jnp.vdot(gradient, direction)) - numeric) / abs(numeric))
-    assert np.median(errors) < 0.02, errors
+        step = 2e-4
+        ahead, behind = (np.asarray(images(vertices + side * direction), np.float64) for side in (step, -step))
+        numeric = np.sum((ahead - behind) * np.asarray(weight), axis=(1, 2)) / (2 * step)
+        products.append(([float(jnp.vdot(gradient, direction)) for gradient in gradients], numeric))
+    analytic, numeric = np.moveaxis(np.array(products), 1, 0)
+    # In the median, for now and then a corner passes the centre of a sample within a step.
+    error = np.median(np.abs(analytic - numeric) / np.abs(numeric), axis=0)
+    assert (error < 3e-3).all(), (analytic, numeric)
     # Rigid motions by vertices are those by the pose.
     shift = jnp.array([0.3, -0.2, 0.5])
     first = jnp.arange(len(vertices)) < box_mesh((0.09, 0.07, 0.05), seed=1).vertices.shape[0]
-    by_vertices = jnp.vdot(jax.grad(lambda v: objective(v)[0])(vertices), jnp.where(first[:, None], shift, 0))
+    by_vertices = jnp.vdot(gradients[0], jnp.where(first[:, None], shift, 0))
     by_pose = jax.grad(lambda d: jnp.sum(sl.render(moved(scene, d), renderer).mask * weight))(jnp.zeros((2, 6)))
     np.testing.assert_allclose(by_vertices, by_pose[0, 3:] @ shift, rtol=1e-3)
 
