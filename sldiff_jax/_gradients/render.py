@@ -14,12 +14,14 @@ from .rendering import DifferentiableRenderer, Renderer, Rendering
 def render(scene: Scene, renderer: Renderer | DifferentiableRenderer, *, object_masks: bool = False) -> Rendering:
     """Renders a scene; the result can be differentiated with respect to its poses, camera pose and projection.
 
-    A `DifferentiableRenderer` brings the derivative of its images. That of a black box is estimated from its buffers:
-    contrast moves with the surface that carries it, outlines move with the nearer object (`contrast`), and depth also
-    changes directly as the surface approaches or recedes. Where nothing is seen there is no depth, so outlines over the
-    background have no derivative in depth; they have it in the mask. Colour changes through lighting are not
-    differentiated. Reverse mode only: `jax.grad`, `jax.vjp`, `jax.jacrev`; in place of `jax.jvp`, `jax.jacfwd` and
-    `jax.linearize`, which end in a TypeError, there is `render_jvp`.
+    A `DifferentiableRenderer` such as `MeshRenderer` brings the derivative of its images, by all that it holds. That of
+    a black box is estimated from its buffers: contrast moves with the surface that carries it, outlines move with the
+    nearer object (`kernels.motion`), and depth also changes directly as the surface approaches or recedes; changes of
+    colour through lighting are not differentiated. Where nothing is seen there is no depth, so outlines over the
+    background have no derivative in depth; they have it in the mask.
+
+    Reverse mode only: `jax.grad`, `jax.vjp`, `jax.jacrev`; in place of `jax.jvp`, `jax.jacfwd` and `jax.linearize`,
+    which end in a TypeError, there is `render_jvp`.
 
     Args:
         scene: the scene, N objects. Derivatives flow to `T_world_object`, `camera.T_world_camera` and

@@ -17,9 +17,10 @@ class Rendering(eqx.Module):
 
     Attributes:
         rgb: (H, W, 3) float in [0, 1], background included.
-        depth: (H, W) float, metres along the camera's Z axis; 0 where no object is seen, as in depth images.
-        mask: (H, W) float, 1 where an object is seen, else 0.
-        object_masks: optional (N, H, W) float, 1 where the object of that scene row is seen, else 0.
+        depth: (H, W) float, metres along the camera's Z axis, of what is seen where a pixel is covered in part; 0 where
+            no object is, as in depth images.
+        mask: (H, W) float, how much of a pixel shows an object, from 0 to 1.
+        object_masks: optional (N, H, W) float, how much of it shows the object of that scene row.
     """
 
     rgb: ColorImage

@@ -39,11 +39,16 @@ from .lighting import Lighting
 
 
 class MeshRenderer(eqx.Module):
-    """Renders triangle meshes on CPU or GPU. A `Renderer`: ``renderer(scene)`` gives a `RenderResult`.
+    """Renders triangle meshes on CPU or GPU.
+
+    A `Renderer`: ``renderer(scene)`` gives a `RenderResult`, whose buffers are constants to automatic differentiation.
+    And a `DifferentiableRenderer`: `sldiff_jax.render` gives float images that are continuous in the pose, with the
+    derivative of just these images by the scene and by the renderer itself, which is a pytree: ``eqx.filter_grad`` by
+    it has leaves at ``geometry.vertices``, ``geometry.colors``, ``geometry.base_colors``, ``background``,
+    ``lighting.*``.
 
     Works eagerly, under `jax.jit` (as an argument or closed over) and under `jax.vmap`, nested too; a batch of scenes
-    is one launch and shares the meshes. Deterministic. The buffers are constants to automatic differentiation:
-    `sldiff_jax.render` makes them a differentiable image.
+    is one launch and shares the meshes. Deterministic on a CPU.
 
     Conventions:
         - Object k of the scene is drawn with ``meshes[k]``, both sides of each triangle, opaque.
