@@ -69,6 +69,7 @@ def write_ply(path: Path, mesh: Mesh) -> None:
 def _textures(mesh: Mesh) -> list[np.ndarray]:
     """(Ht, Wt, 3) uint8 for each material, times its base colour."""
     texels = np.asarray(mesh.materials.texels)[:, :3]
+    texels = texels if texels.dtype == np.uint8 else np.rint(255 * texels).astype(np.uint8)
     textures = []
     for (first, width, height), base in zip(
         np.asarray(mesh.materials.textures).tolist(), np.asarray(mesh.materials.base_colors)

@@ -170,7 +170,8 @@ def sample_texture(
 
     def texel(down: int, right: int) -> Array:
         index = offset + width * ((row + down) % height) + (column + right) % width
-        return geometry.texels[index, :3].astype(jnp.float32) / 255
+        texels = geometry.texels[index, :3]
+        return texels.astype(jnp.float32) / 255 if texels.dtype == jnp.uint8 else texels
 
     top = texel(0, 0) * (1 - fx) + texel(0, 1) * fx
     bottom = texel(1, 0) * (1 - fx) + texel(1, 1) * fx

@@ -23,7 +23,7 @@ class Geometry(eqx.Module):
         uv: (V, 2) float32.
         faces: (F, 3) int32, vertex numbers within the mesh.
         face_material: (F,) int32, row of `textures` and `base_colors`.
-        texels: (T, 4) uint8.
+        texels: (T, 4) uint8, or float32 if a texture of any mesh is floating.
         textures: (M, 3) int32, first texel, width, height.
         base_colors: (M, 3) float32.
         edges: (E, 4) int32, vertex numbers within the mesh, see `Mesh.edges`.
@@ -37,7 +37,7 @@ class Geometry(eqx.Module):
     uv: Float[Array, "vertices 2"]
     faces: Int[Array, "faces 3"]
     face_material: Int[Array, " faces"]
-    texels: UInt8[Array, "texels 4"]
+    texels: UInt8[Array, "texels 4"] | Float[Array, "texels 4"]
     textures: Int[Array, "materials 3"]
     base_colors: Float[Array, "materials 3"]
     edges: Int[Array, "edges 4"]
@@ -71,12 +71,25 @@ class Geometry(eqx.Module):
         self.face_material = _packed(
             [mesh.face_material + first for mesh, first in zip(distinct, first_material)], (0,), jnp.int32
         )
-        self.texels = _packed([mesh.materials.texels for mesh in distinct], (0, 4), jnp.uint8)
+        texels = [mesh.materials.texels for mesh in distinct]
+        floating = any(part.dtype != jnp.uint8 for part in texels)
+        as_floats = [part if part.dtype != jnp.uint8 else part.astype(jnp.float32) / 255 for part in texels]
+        self.texels = _packed(as_floats, (0, 4), jnp.float32) if floating else _packed(texels, (0, 4), jnp.uint8)
         self.textures = _packed(
             [mesh.materials.textures + jnp.array([first, 0, 0]) for mesh, first in zip(distinct, first_texel)],
             (0, 3), jnp.int32,
         )  # fmt: skip
         self.base_colors = _packed([mesh.materials.base_colors for mesh in distinct], (0, 3), jnp.float32)
+
+    @property
+    def byte_texels(self) -> UInt8[Array, "texels 4"]:
+        """`texels`, or none if they are floating."""
+        return self.texels if self.texels.dtype == jnp.uint8 else jnp.zeros((0, 4), jnp.uint8)
+
+    @property
+    def float_texels(self) -> Float[Array, "texels 4"]:
+        """`texels`, or none if they are bytes."""
+        return jnp.zeros((0, 4), jnp.float32) if self.texels.dtype == jnp.uint8 else self.texels
 
 
 def _starts(counts: list[int]) -> list[int]:

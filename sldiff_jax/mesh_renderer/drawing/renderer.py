@@ -44,8 +44,8 @@ class MeshRenderer(eqx.Module):
     A `Renderer`: ``renderer(scene)`` gives a `RenderResult`, whose buffers are constants to automatic differentiation.
     And a `DifferentiableRenderer`: `sldiff_jax.render` gives float images that are continuous in the pose, with the
     derivative of just these images by the scene and by the renderer itself, which is a pytree: ``eqx.filter_grad`` by
-    it has leaves at ``geometry.vertices``, ``geometry.colors``, ``geometry.base_colors``, ``background``,
-    ``lighting.*``.
+    it has leaves at ``geometry.vertices``, ``.colors``, ``.base_colors``, ``.texels`` (those of float textures),
+    ``background`` and ``lighting.*``.
 
     Works eagerly, under `jax.jit` (as an argument or closed over) and under `jax.vmap`, nested too; a batch of scenes
     is one launch and shares the meshes. Deterministic on a CPU.
@@ -198,6 +198,23 @@ class MeshRenderer(eqx.Module):
             delta: (N, 6) float, a motion per object as in `apply_pose_delta`: radians, then metres.
         """
         return _change(self, scene, drawing, delta)
+
+    def with_meshes(self, meshes: Sequence[Mesh]) -> MeshRenderer:
+        """The renderer with other meshes, one for each of its own. Works inside of traced functions.
+
+        Args:
+            meshes: for instance those of `Mesh.replace`.
+
+        Returns:
+            The renderer.
+
+        Raises:
+            ValueError: if their number differs.
+        """
+        meshes, count = list(meshes), self.class_index.shape[0]
+        if len(meshes) != count:
+            raise ValueError(f"with_meshes takes {count} meshes, one per object, got {len(meshes)}.")
+        return eqx.tree_at(lambda renderer: renderer.geometry, self, Geometry(meshes))
 
     def _check(self, scene: Scene) -> None:
         count, camera = self.class_index.shape[0], scene.camera

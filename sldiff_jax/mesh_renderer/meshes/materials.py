@@ -20,13 +20,13 @@ class Materials(eqx.Module):
     """The materials of a mesh. A material without a texture has one white texel.
 
     Attributes:
-        texels: (T, 4) uint8, RGBA (alpha 255) of all textures, each row by row from its top left corner. An image that
-            several materials share is there once.
+        texels: (T, 4) RGBA of all textures, each row by row from its top left corner: uint8 (alpha 255), or float32 in
+            [0, 1] (alpha 1) if an image is floating. An image that several materials share is there once.
         textures: (M, 3) int32: first texel, width and height of the texture of each material.
         base_colors: (M, 3) float32 in [0, 1], multiplied with the texture.
     """
 
-    texels: UInt8[Array, "texels 4"]
+    texels: UInt8[Array, "texels 4"] | Float[Array, "texels 4"]
     textures: Int[Array, "materials 3"]
     base_colors: Float[Array, "materials 3"]
 
@@ -41,10 +41,13 @@ class Materials(eqx.Module):
             base_color = np.broadcast_to(base_color, (len(images), *base_color.shape))
         base_color = as_unit_color(base_color, "base_color", (len(images),))
 
-        texels = np.full((sum(image.shape[0] * image.shape[1] for image in distinct.values()), 4), 255, np.uint8)
+        floating = any(image.dtype != np.uint8 for image in distinct.values())
+        count = sum(image.shape[0] * image.shape[1] for image in distinct.values())
+        texels = np.ones((count, 4), np.float32) if floating else np.full((count, 4), 255, np.uint8)
         rows, first = {}, 0
         for key, image in distinct.items():
             height, width, _ = image.shape
+            image = image / np.float32(255) if floating and image.dtype == np.uint8 else image
             texels[first : first + height * width, :3] = image.reshape(-1, 3)
             rows[key] = (first, width, height)
             first += height * width
@@ -59,8 +62,8 @@ class Materials(eqx.Module):
 
 
 def as_texels(image: ArrayLike) -> np.ndarray:
-    """A texture (Ht, Wt, 3 or 4), uint8 or float in [0, 1], as (Ht, Wt, 3) uint8. Bytes are not copied."""
+    """A texture (Ht, Wt, 3 or 4) as (Ht, Wt, 3) uint8 or float32 in [0, 1]. Bytes are not copied."""
     array = np.asarray(image)
     if array.dtype == np.uint8 and array.shape[-1:] in ((3,), (4,)):
         return as_array(array, "texture", (None, None, array.shape[-1]), np.uint8)[..., :3]
-    return np.rint(255 * as_unit_color(array, "texture", (None, None))).astype(np.uint8)
+    return as_unit_color(array, "texture", (None, None)).astype(np.float32)

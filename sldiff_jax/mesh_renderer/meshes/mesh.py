@@ -17,6 +17,7 @@ from ...metrics._farthest_pair import farthest_pair
 from .arrays import as_array, as_unit_color, finite_where_unused
 from .float32 import lost_in_float32
 from .materials import Materials
+from .replace import replaced_arrays
 from .topology import find_edges
 from .vertex_normals import mended_normals, vertex_normals
 
@@ -42,6 +43,7 @@ class Mesh(eqx.Module):
         materials: the `Materials`.
         edges: (E, 4) int32, the edges between vertices welded by position: vertex numbers of both ends, of the third
             corner of a triangle at the edge, and of that of the other triangle, -1 if there is none.
+        computed_normals: whether the normals follow from the vertices (static).
     """
 
     vertices: Float[Array, "vertices 3"]
@@ -52,6 +54,7 @@ class Mesh(eqx.Module):
     face_material: Int[Array, " faces"]
     materials: Materials
     edges: Int[Array, "edges 4"]
+    computed_normals: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -111,6 +114,7 @@ class Mesh(eqx.Module):
                 f"Mesh face_material must lie in 0..{self.materials.count - 1}, "
                 f"got {face_material.min()}..{face_material.max()}."
             )
+        self.computed_normals = normals is None
         if normals is None:
             normals = vertex_normals(vertices, faces)
         else:
@@ -183,6 +187,42 @@ class Mesh(eqx.Module):
 
     def _used_vertices(self) -> np.ndarray:
         return np.asarray(self.vertices)[_used(np.asarray(self.faces), self.vertices.shape[0])]
+
+    def replace(
+        self,
+        *,
+        vertices: ArrayLike | None = None,
+        colors: ArrayLike | None = None,
+        texture: ArrayLike | Sequence[ArrayLike] | None = None,
+        base_color: ArrayLike | None = None,
+    ) -> Mesh:
+        """The mesh with other numbers and the same topology. Works inside of traced functions, and is differentiable.
+
+        Args:
+            vertices: (V, 3) float, metres. Normals that were computed are computed again, others stay.
+            colors: (V, 3) float in [0, 1].
+            texture: (Ht, Wt, 3) float in [0, 1], of the size of the mesh's; a list if it has several images, in their
+                order. Kept as float32, so that it has a gradient.
+            base_color: (3,) float in [0, 1], or one row per material.
+
+        Returns:
+            The mesh.
+
+        Raises:
+            ValueError: if a shape or dtype changes, or a value is not finite or not in its range (values under trace
+                are trusted).
+        """
+        arrays = replaced_arrays(self, vertices, colors, texture, base_color)
+        mesh = self
+        for name, array in arrays.items():
+            inner = name in ("texels", "base_colors")
+            mesh = eqx.tree_at(
+                lambda mesh, name=name, inner=inner: getattr(mesh.materials if inner else mesh, name),
+                mesh,
+                array,
+                is_leaf=lambda leaf: leaf is None,
+            )
+        return mesh
 
     def transformed(self, T_object_mesh: ArrayLike) -> Mesh:
         """The mesh in another object frame.

@@ -34,7 +34,7 @@ def demo_mesh() -> Mesh:
         faces,
         normals=_grid_normals(vertices, directions, faces),
         uv=uv,
-        texture=_demo_colors(_texel_directions(256)),
+        texture=_as_bytes(_demo_colors(_texel_directions(256))),
     )
 
 
@@ -51,7 +51,7 @@ def sphere_mesh(radius: float = 0.05, *, seed: int = 0, rings: int = 24, segment
         A `Mesh` of ``2 rings segments`` triangles, those at the poles degenerate.
     """
     directions, faces, uv = _sphere_grid(rings, segments, texture_height=128)
-    texture = smooth_colors(_texel_directions(128), seed)
+    texture = _as_bytes(smooth_colors(_texel_directions(128), seed))
     return Mesh(radius * directions, faces, normals=directions, uv=uv, texture=texture)
 
 
@@ -83,7 +83,7 @@ def box_mesh(size: Sequence[float] = (0.08, 0.06, 0.04), *, seed: int = 0) -> Me
 
             vertices.append(point(corner[:, 0], corner[:, 1]))
             normals.append(np.tile(sign * np.eye(3)[axis], (4, 1)))
-            textures.append(smooth_colors(point(u, v) / half.max(), seed))
+            textures.append(_as_bytes(smooth_colors(point(u, v) / half.max(), seed)))
     return Mesh(
         np.concatenate(vertices),
         np.concatenate([np.array([[0, 1, 2], [0, 2, 3]]) + 4 * side for side in range(6)]),
@@ -154,6 +154,10 @@ def _texel_directions(height: int) -> np.ndarray:
     width = 2 * height
     v, u = np.meshgrid(np.linspace(1, 0, height), (np.arange(width) + 0.5) / width, indexing="ij")
     return _directions(v, u)
+
+
+def _as_bytes(colors: np.ndarray) -> np.ndarray:
+    return np.rint(255 * colors).astype(np.uint8)
 
 
 def _inset(coordinate: np.ndarray, texels: int) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 SLIVER = 1e-6
 """Sine of an angle below which the direction of a triangle is rounding."""
@@ -33,6 +35,29 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     normals = np.stack([np.bincount(faces.ravel(), column, len(vertices)) for column in weighted.T], axis=1)
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     return np.where(length > 1e-12, normals / np.maximum(length, 1e-30), [0.0, 0.0, 1.0])
+
+
+def differentiable_vertex_normals(
+    vertices: Float[Array, "vertices 3"], faces: Int[Array, "faces 3"]
+) -> Float[Array, "vertices 3"]:
+    """`vertex_normals` in JAX, float32; triangles that are there twice count twice."""
+    corners = vertices[faces]
+    edges = jnp.roll(corners, -1, axis=1) - corners
+    length_sq = jnp.sum(edges**2, axis=-1, keepdims=True)
+    edges = edges / jnp.sqrt(jnp.where(length_sq > 0, length_sq, 1))
+    across = jnp.cross(edges[:, 0], edges[:, 1])
+    area_sq = jnp.sum(across**2, axis=-1, keepdims=True)
+    good = area_sq > SLIVER**2
+    face_normals = jnp.where(good, across, 0) / jnp.sqrt(jnp.where(good, area_sq, 1))
+    before = -jnp.roll(edges, 1, axis=1)
+    sine_sq = jnp.sum(jnp.cross(edges, before) ** 2, axis=-1)
+    sine = jnp.sqrt(jnp.where(good, sine_sq, 1))
+    angles = jnp.arctan2(sine, jnp.where(good, jnp.sum(edges * before, axis=-1), 0))
+    weighted = (angles[..., None] * face_normals[:, None]).reshape(-1, 3)
+    sums = jnp.zeros_like(vertices).at[faces.reshape(-1)].add(weighted)
+    norm_sq = jnp.sum(sums**2, axis=-1, keepdims=True)
+    usable = norm_sq > 1e-24
+    return jnp.where(usable, sums, jnp.array([0.0, 0.0, 1.0])) / jnp.sqrt(jnp.where(usable, norm_sq, 1))
 
 
 def mended_normals(normals: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

@@ -98,9 +98,10 @@ def test_colors_and_textures_as_bytes_or_floats():
     np.testing.assert_allclose(Mesh(VERTICES, FACES, colors=bytes_).colors, floats, atol=1e-6)
     np.testing.assert_allclose(Mesh(VERTICES, FACES, colors=floats).colors, floats, atol=1e-6)
     image = np.random.default_rng(0).integers(0, 256, size=(3, 5, 3), dtype=np.uint8)
-    for texture in (image, image / 255.0):
+    for texture, scale in ((image, 1), (image / 255.0, 255)):
         materials = Mesh(VERTICES, FACES, uv=UV, texture=texture).materials
-        np.testing.assert_array_equal(materials.texels[:, :3], image.reshape(-1, 3))
+        assert materials.texels.dtype == (np.uint8 if scale == 1 else np.float32)  # floats keep what they are
+        np.testing.assert_allclose(scale * materials.texels[:, :3], image.reshape(-1, 3), atol=1e-4)
         np.testing.assert_array_equal(materials.textures, [[0, 5, 3]])
 
 

@@ -31,8 +31,11 @@ def wrap(index: int, size: int):
 
 
 @wp.func
-def texel(texels: wp.array(dtype=wp.vec4ub), index: int):
-    c = texels[index]
+def texel(meshes: Meshes, index: int):
+    if meshes.float_texels.shape[0] > 0:
+        f = meshes.float_texels[index]
+        return wp.vec3(f[0], f[1], f[2])
+    c = meshes.byte_texels[index]
     return wp.vec3(float(c[0]), float(c[1]), float(c[2])) / 255.0
 
 
@@ -43,7 +46,7 @@ def sample_texture(meshes: Meshes, material: int, u: float, v: float):
     width = meshes.textures[material][1]
     height = meshes.textures[material][2]
     if width * height == 1:
-        return texel(meshes.texels, offset)
+        return texel(meshes, offset)
     x = (u - wp.floor(u)) * float(width) - 0.5
     y = (1.0 - (v - wp.floor(v))) * float(height) - 0.5
     column = int(wp.floor(x))
@@ -55,8 +58,8 @@ def sample_texture(meshes: Meshes, material: int, u: float, v: float):
     top = offset + width * wrap(row, height)
     bottom = offset + width * wrap(row + 1, height)
     return wp.lerp(
-        wp.lerp(texel(meshes.texels, top + left), texel(meshes.texels, top + right), fx),
-        wp.lerp(texel(meshes.texels, bottom + left), texel(meshes.texels, bottom + right), fx),
+        wp.lerp(texel(meshes, top + left), texel(meshes, top + right), fx),
+        wp.lerp(texel(meshes, bottom + left), texel(meshes, bottom + right), fx),
         fy,
     )
 

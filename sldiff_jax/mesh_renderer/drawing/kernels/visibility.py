@@ -32,7 +32,7 @@ MESH_EDGE = wp.constant(5)
 
 @wp.struct
 class Meshes:
-    """The arrays of `Geometry`, under the same names."""
+    """The arrays of `Geometry`, under the same names. One of the two kinds of texels is empty."""
 
     objects: wp.array2d(dtype=wp.int32)
     vertices: wp.array(dtype=wp.vec3)
@@ -41,7 +41,8 @@ class Meshes:
     uv: wp.array(dtype=wp.vec2)
     faces: wp.array(dtype=wp.vec3i)
     face_material: wp.array(dtype=wp.int32)
-    texels: wp.array(dtype=wp.vec4ub)
+    byte_texels: wp.array(dtype=wp.vec4ub)
+    float_texels: wp.array(dtype=wp.vec4)
     textures: wp.array(dtype=wp.vec3i)
     base_colors: wp.array(dtype=wp.vec3)
     edges: wp.array(dtype=wp.vec4i)
