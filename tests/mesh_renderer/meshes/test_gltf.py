@@ -294,7 +294,9 @@ def test_base_color_is_intensity(load):
     factor = [0.5, 0.002, 1.0, 1.0]
     writer = square(material=0)
     writer.material(pbrMetallicRoughness={"baseColorFactor": factor})
-    np.testing.assert_allclose(load(writer).materials.base_colors, [[srgb(x) for x in factor[:3]]], atol=1e-6)
+    materials = load(writer).materials
+    np.testing.assert_allclose(materials.texels[:, :3] / 255, [[srgb(x) for x in factor[:3]]], atol=0.5 / 255 + 1e-6)
+    np.testing.assert_array_equal(materials.base_colors, [[1, 1, 1]])
     writer = Writer()
     grey = np.full((2, 2, 3), 200, np.uint8)
     writer.primitive({"POSITION": CORNERS, "TEXCOORD_0": SQUARE_UV}, material=writer.textured(grey, factor=factor))

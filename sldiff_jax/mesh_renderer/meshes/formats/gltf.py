@@ -114,7 +114,7 @@ def _part(
         normals=_columns(arrays["NORMAL"], 3, "NORMAL") if "NORMAL" in arrays else None,
         colors=None if colors is None else np.minimum(colors[:, :3], 1),
     )
-    if surface.material.texture is None:
+    if not surface.has_image:
         return part
     name = f"TEXCOORD_{surface.uv_set}"
     if name not in arrays:

@@ -31,6 +31,7 @@ class Surface(NamedTuple):
     transform: np.ndarray = np.eye(2, 3)
     wrap: tuple[Wrap, Wrap] = ("repeat", "repeat")
     invisible: bool = False
+    has_image: bool = False
 
 
 class Surfaces:
@@ -61,10 +62,11 @@ class Surfaces:
         factor, reference = _color(material)
         if factor.shape != (4,) or not (factor.min() >= 0 and factor.max() <= 1 + 1e-6):
             raise ValueError(f"the base colour of its material {name} must be four numbers in 0..1, got {factor}")
-        color = _srgb(np.minimum(factor[:3], 1))
         if reference is None:
             invisible = self._check_opacity(material, name, (factor[3], factor[3]))
-            return Surface(Material(None, color), invisible=invisible)
+            # An image of one texel: like other images it is encoded, and light decodes it.
+            encoded = np.rint(255 * _srgb(np.minimum(factor[:3], 1))).astype(np.uint8)
+            return Surface(Material(None if (encoded == 255).all() else encoded[None, None]), invisible=invisible)
         texture = self._file.get("textures", reference.get("index"))
         picture = self._picture(_source(texture, name))
         invisible = self._check_opacity(material, name, (factor[3] * picture.alpha[0], factor[3] * picture.alpha[1]))
@@ -79,6 +81,7 @@ class Surfaces:
             transform=_uv_transform(extension),
             wrap=(_wrap(sampler.get("wrapS", 10497)), _wrap(sampler.get("wrapT", 10497))),
             invisible=invisible,
+            has_image=True,
         )
 
     def _picture(self, source: Any) -> Picture:
