@@ -24,6 +24,7 @@ class Surface(NamedTuple):
         transform: (2, 3), coordinates to coordinates, v counted downwards.
         wrap: how the texture continues along u and v.
         invisible: whether it is transparent all over.
+        has_image: whether it needs texture coordinates.
     """
 
     material: Material
