@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Shaped
-from scipy import ndimage
 
 from .._scene.camera import Camera
 from .._scene.transforms import is_concrete
@@ -44,6 +43,8 @@ class Undistortion(NamedTuple):
     ) -> Float[np.ndarray, "height width *channels"]:
         """Values between four pixels, 0 where nothing was seen: for colours and weights."""
         planes = np.moveaxis(image.reshape(*self.seen.shape, -1).astype(np.float32), 2, 0)
+        from scipy import ndimage  # slow to import
+
         sampled = [ndimage.map_coordinates(p, (self.rows, self.columns), order=1, mode="nearest") for p in planes]
         return np.where(self.seen[..., None], np.stack(sampled, axis=-1), 0).reshape(image.shape)
 

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
-from scipy.spatial.transform import Rotation
 
 from .._scene.transforms import compose
 from .._scene.typing import Transform
@@ -104,6 +103,8 @@ def _rotations(row: int, symmetry: Mapping[str, Any], steps: int) -> Float[np.nd
     if not np.any(axis):
         raise ValueError(f"continuous[{row}] axis must not be zero.")
     angles = 2 * np.pi * np.arange(steps) / steps
+    from scipy.spatial.transform import Rotation  # slow to import
+
     R = Rotation.from_rotvec(angles[:, None] * axis / np.linalg.norm(axis)).as_matrix()
     transforms = np.tile(np.eye(4), (steps, 1, 1))
     transforms[:, :3, :3] = R
