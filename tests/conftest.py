@@ -22,7 +22,15 @@ import pytest  # noqa: E402
 
 import sldiff_jax as sl  # noqa: E402
 
-hypothesis.settings.register_profile("core", max_examples=20, deadline=None, derandomize=True, database=None)
+# How long anything takes says nothing on a busy machine.
+hypothesis.settings.register_profile(
+    "core",
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("core")
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent

@@ -19,7 +19,7 @@ from ply_writer import FORMATS, ply
 
 from sldiff_jax.mesh_renderer import Mesh
 
-SECONDS = 20
+SECONDS = 60
 """A file of a few hundred bytes that takes longer hangs, however busy the machine is."""
 MEMORY = 64 * 2**20
 
