@@ -16,11 +16,9 @@ from .accumulator import object_rows
 from .image_space import check_sizes
 from .moving_images import (
     NOBODY,
-    Images,
     Layers,
     Moving,
-    change_of_images,
-    composite,
+    change_of_rendering,
     footprint,
     moving_images,
     rendering_of,
@@ -78,11 +76,7 @@ def _change(scene: Scene, result: RenderResult, delta: PoseDeltas) -> Rendering:
         moved = apply_pose_delta(scene.T_world_object, delta, orthonormalize=False)
         return Moving(_with_stranger(eqx.tree_at(lambda s: s.T_world_object, scene, moved).T_clip_object))
 
-    layers = _layers(scene, result)
-    moving, change = jax.jvp(moving_at, (jnp.zeros_like(delta),), (delta,))
-    color, cover = change_of_images(moving, _footprint(scene.camera), layers, change)
-    changes = Images(color, cover, None)
-    _, rendering = jax.jvp(lambda images: rendering_of(images, 1), (composite(layers, None),), (changes,))
+    rendering = change_of_rendering(moving_at, delta, _footprint(scene.camera), _layers(scene, result))
     return _typed(rendering, scene, result)
 
 

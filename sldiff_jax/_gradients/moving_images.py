@@ -11,6 +11,7 @@ A sample is what one ray sees. Colour, depth and coverage of samples and crossin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import equinox as eqx
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .._scene.camera import Camera
-from .._scene.typing import ColorImage, Transforms
+from .._scene.typing import ColorImage, PoseDeltas, Transforms
 from .rendering import Rendering
 from .warp_calls import call, fields, fold_batches, load_kernels
 
@@ -177,6 +178,20 @@ def rendering_of(images: Images, supersample: int) -> Rendering:
         mask=mask,
         object_masks=None if images.object_masks is None else mean(images.object_masks, 1),
     )
+
+
+def change_of_rendering(
+    moving_at: Callable[[PoseDeltas], Moving],
+    delta: PoseDeltas,
+    footprint: Float[Array, "2"],
+    layers: Layers,
+    supersample: int = 1,
+) -> Rendering:
+    """The change of `rendering_of` along delta, if `moving_at` says how what moves depends on it."""
+    moving, change = jax.jvp(moving_at, (jnp.zeros_like(delta),), (delta,))
+    color, cover = change_of_images(moving, footprint, layers, change)
+    images, changes = composite(layers, None), Images(color, cover, None)
+    return jax.jvp(lambda images: rendering_of(images, supersample), (images,), (changes,))[1]
 
 
 def footprint(camera: Camera, columns: int, rows: int) -> Float[Array, "2"]:

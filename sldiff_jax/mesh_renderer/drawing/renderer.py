@@ -14,11 +14,9 @@ from numpy.typing import ArrayLike
 
 from ..._gradients.moving_images import (
     NOBODY,
-    Images,
     Layers,
     Moving,
-    change_of_images,
-    composite,
+    change_of_rendering,
     footprint,
     moving_images,
     rendering_of,
@@ -285,12 +283,8 @@ def _change(renderer: MeshRenderer, scene: Scene, drawing: MeshDrawing, delta: P
         moved = apply_pose_delta(scene.T_world_object, delta, orthonormalize=False)
         return _moving(renderer, eqx.tree_at(lambda s: s.T_world_object, scene, moved), drawing)
 
-    zero = jnp.zeros_like(delta)
-    moving, change = jax.jvp(moving_at, (zero,), (delta,))
-    color, cover = change_of_images(moving, _footprint(renderer, scene.camera), drawing.layers, change)
-    before = composite(drawing.layers, None)
-    after = Images(color, cover, None)
-    _, rendering = jax.jvp(lambda images: rendering_of(images, renderer.supersample), (before,), (after,))
+    size = _footprint(renderer, scene.camera)
+    rendering = change_of_rendering(moving_at, delta, size, drawing.layers, renderer.supersample)
     return _typed(rendering, scene)
 
 
