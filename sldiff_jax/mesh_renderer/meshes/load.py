@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,8 +76,8 @@ def naming_file(path: Path) -> Iterator[None]:
         raise _unreadable(path, str(error.strerror or error)) from error
     except Exception as error:
         plain = type(error) is ValueError
-        message = str(error) if plain else f"it does not follow its format ({type(error).__name__}: {error})"
-        raise _unreadable(path, message) from error
+        cause = textwrap.shorten(f"{type(error).__name__}: {error}", width=300, placeholder=" ...")
+        raise _unreadable(path, str(error) if plain else f"it does not follow its format ({cause})") from error
 
 
 def _unreadable(path: Path, message: str) -> ValueError:

@@ -18,6 +18,7 @@ from PIL import Image
 from ply_writer import FORMATS, ply
 
 from sldiff_jax.mesh_renderer import Mesh
+from sldiff_jax.mesh_renderer.meshes.load import READERS
 
 SECONDS = 60
 """A file of a few hundred bytes that takes longer hangs, however busy the machine is."""
@@ -187,6 +188,15 @@ JUNK = (
     [0],
     [[]],
 )
+
+
+def test_a_long_reason_is_cut(folder, monkeypatch):
+    """Errors of other libraries can be pages long."""
+    monkeypatch.setitem(READERS, ".ply", lambda path: {}["key " * 1000])
+    (folder / "long.ply").write_bytes(b"ply")
+    with pytest.raises(ValueError, match=r"follow its format \(KeyError: .*\.\.\.\)") as caught:
+        Mesh.load(folder / "long.ply")
+    assert len(str(caught.value)) < 600 + len(str(folder))
 
 
 @settings(max_examples=300)
