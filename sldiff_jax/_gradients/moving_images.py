@@ -3,7 +3,7 @@
 A sample is what one ray sees. Colour, depth and coverage of samples and crossings are linear in small changes of
 
 - the clip transforms of the objects,
-- the surface points that the samples show, and the points where edges cross, in their objects' frames: so vertices,
+- the surface points that the samples show, and points of the edges that cross, in their objects' frames: so vertices,
 - the samples' colours at their surface points: so textures, colours and light.
 
 `moving_images` has that linear map for its derivative in reverse mode, `change_of_images` is the map itself.
@@ -53,13 +53,14 @@ class Moving(eqx.Module):
     Attributes:
         T_clip_object: (N, 4, 4) float32.
         point: (H, W, 3) float32, the points that the samples show, in their object's frames; None if they stay.
-        edge: (2, H, W, 3) float32, the points of edges at the crossings; None if they stay.
+        edge: (2, 2, H, W, 3) float32, the two points of edges on which each crossing of either axis depends; None if
+            they stay. See `beyond`.
         color: (H, W, 3) float32, the samples' colours; None if they stay.
     """
 
     T_clip_object: Float[Array, "*batch objects 4 4"]
     point: Float[Array, "*batch height width 3"] | None = None
-    edge: Float[Array, "*batch 2 height width 3"] | None = None
+    edge: Float[Array, "*batch 2 2 height width 3"] | None = None
     color: Float[Array, "*batch height width 3"] | None = None
 
 
@@ -137,7 +138,9 @@ def _moving_images_bwd(object_masks, residuals, cotangents):
         return jnp.sum(by_clip[..., None] * to_clip, axis=-2)
 
     point = in_object(by_point[0], layers.row) if wanted.point else None
-    edge = in_object(by_edge[0], crossing_rows(layers)) if wanted.edge else None
+    edge = None
+    if wanted.edge:
+        edge = in_object(by_edge[0].reshape(2, 2, *by_edge.shape[2:]), crossing_rows(layers)[:, None])
     return Moving(wrt_T, point, edge, by_color[0] if wanted.color else None), None, None
 
 
@@ -155,7 +158,7 @@ def change_of_images(
         "point": jnp.zeros((0, 0, 3), jnp.float32) if change.point is None else change.point,
         "edge": jnp.zeros((0, 0, 3), jnp.float32)
         if change.edge is None
-        else change.edge.reshape(2 * size[0], size[1], 3),
+        else change.edge.reshape(4 * size[0], size[1], 3),
         "color": jnp.zeros((0, 0, 3), jnp.float32) if change.color is None else change.color,
     }
     color, cover = _push(batch, jax.tree.map(lambda x: x[None, None], tangents))
@@ -206,6 +209,14 @@ def crossing_rows(layers: Layers) -> Int[Array, "2 height width"]:
     below = jnp.roll(layers.row, -1, axis=0)
     owner_first = layers.crossings[..., 1] > 0
     return jnp.where(owner_first, layers.row, jnp.stack([right, below]))
+
+
+def beyond(layers: Layers) -> Float[Array, "2 height width"]:
+    """How far from a crossing the second point lies on whose motion the outline's slope depends, in pixels across.
+
+    A pixel, towards the camera, where no depth becomes infinite.
+    """
+    return jnp.where(layers.crossings[..., 3] < 0, -1.0, 1.0)
 
 
 def surface_points(T_clip_object: Transforms, layers: Layers) -> ColorImage:
@@ -273,7 +284,7 @@ def _pull(want_colors: bool, want_points: bool, want_edges: bool):
             "sums": (scenes, bands, views["T_clip_object"].shape[1], 3),
             "by_color": size if want_colors else (scenes, 0, 0),
             "by_point": size if want_points else (scenes, 0, 0),
-            "by_edge": (scenes, 2, height, width) if want_edges else (scenes, 2, 0, 0),
+            "by_edge": (scenes, 4, height, width) if want_edges else (scenes, 4, 0, 0),
         }
         return call(
             motion.pull, dims, *_layer_fields(layers), *_named("Views", views), *_named("Cotangents", given),

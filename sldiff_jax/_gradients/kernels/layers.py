@@ -5,9 +5,11 @@ A *pair* is a pixel with its right neighbour (axis 0) or its lower one (axis 1),
 An outline may cross a pair, between the two pixel centres. The pixel on the near side of it is the pair's *owner*; the
 outline lies `reach` of the distance behind the owner's centre. A reach above 1/2 covers part of the other pixel, one
 below leaves part of the owner to what is behind: so much of either pixel takes the other's value, and the image becomes
-continuous in the outline's position. If outlines cross a pixel along rows and columns, it keeps the product of what
-either leaves: with the sums h and v of the weights along the two axes, each weight along the rows is multiplied by
-1 - v/2 and each along the columns by 1 - h/2, which adds up to 1 - (1 - h)(1 - v).
+continuous in the outline's position.
+
+An outline that is neither steep nor flat crosses pairs along both axes. These share it by `axis_weight`, which depends
+on its direction alone and adds up to 1: as a curved outline turns from steep to flat, rows fade out while columns fade
+in, and sums over the crossings are as accurate as the trapezoidal rule is for smooth functions.
 """
 
 import warp as wp
@@ -27,8 +29,8 @@ class Layers:
     slope: (B, H, W), change of the depth per NDC along x and y on the surface that is seen; or (B, 0, 0) where it is
         not known, and told from the neighbours' depth.
     crossings: (B, 2, H, W), or (B, 2, 0, 0) for none at all: reach; the outline's depth, positive if the first pixel of
-        the pair is the owner, negative if the second is, 0 if no outline crosses the pair; the outline's slope, NDC
-        along the pair per NDC across it; and the bits of whatever number tells the edge.
+        the pair is the owner, negative if the second is, 0 if no outline crosses the pair; the outline's slope, pixels
+        along the pair per pixel across it; and the change of 1 / depth along the outline, per pixel across the pair.
     """
 
     row: wp.array3d(dtype=wp.int32)
@@ -89,13 +91,25 @@ def crossing_towards(layers: Layers, scene: int, row: int, column: int, directio
 
 
 @wp.func
+def axis_weight(slope: float):
+    """The part that the pairs along one axis have in an outline, and its derivative by the slope.
+
+    A smooth step of the squared cosine between the axis and the outline's normal, 0 or 1 within 18 degrees.
+    """
+    squared_cosine = 1.0 / (1.0 + slope * slope)
+    t = wp.clamp((squared_cosine - 0.1) / 0.8, 0.0, 1.0)
+    by_slope = -2.0 * slope * squared_cosine * squared_cosine
+    return wp.vec2(t * t * (3.0 - 2.0 * t), 6.0 * t * (1.0 - t) / 0.8 * by_slope)
+
+
+@wp.func
 def taken(crossing: wp.vec4):
     """The share that a pixel takes of its neighbour's value, by what crosses their pair alone."""
     share = float(0.0)
-    if crossing[1] > 0.0:
-        share = wp.max(0.5 - crossing[0], 0.0)
-    elif crossing[1] < 0.0:
-        share = wp.max(crossing[0] - 0.5, 0.0)
+    if crossing[1] > 0.0 and crossing[0] < 0.5:
+        share = (0.5 - crossing[0]) * axis_weight(crossing[2])[0]
+    elif crossing[1] < 0.0 and crossing[0] > 0.5:
+        share = (crossing[0] - 0.5) * axis_weight(crossing[2])[0]
     return share
 
 
@@ -112,10 +126,8 @@ def shares_of(layers: Layers, scene: int, row: int, column: int):
 
 @wp.func
 def weights_of(shares: wp.vec4):
-    """How much of the four neighbours' values a pixel takes."""
-    along_rows = 1.0 - 0.5 * (shares[2] + shares[3])
-    along_columns = 1.0 - 0.5 * (shares[0] + shares[1])
-    return wp.vec4(shares[0] * along_rows, shares[1] * along_rows, shares[2] * along_columns, shares[3] * along_columns)
+    """How much of the four neighbours' values a pixel takes: its shares, but not more than there is."""
+    return shares / wp.max(shares[0] + shares[1] + shares[2] + shares[3], 1.0)
 
 
 @wp.func

@@ -26,6 +26,7 @@ from .entry_point import entry_point
 from .layers import (
     NOBODY,
     Layers,
+    axis_weight,
     crossing_towards,
     inside,
     is_crossed,
@@ -117,24 +118,34 @@ def rim_depth(layers: Layers, views: Views, scene: int, row: int, column: int, d
 
 @wp.struct
 class Outline:
-    """A crossing as its owner sees it: where it is, the pixel whose mixture it changes, and the motion that does so."""
+    """A crossing as its owner sees it: where it is, the pixel whose mixture it changes, and the motion that does so.
 
-    x: float
-    y: float
-    w: float
+    That is the motion of two points of the outline: where it crosses the pair, and up to a pixel farther along, for
+    its slope.
+    """
+
+    at: wp.vec3  # NDC x, y, and depth
+    beyond: wp.vec3
     receiver: wp.vec2i  # (row, column)
     direction: int  # from the receiver to the sample of which it takes a share
-    per_x: float  # change of that share per NDC of motion along x and y
-    per_y: float
+    per_at: wp.vec2  # change of that share per NDC of motion along x and y
+    per_beyond: wp.vec2  # zero where the slope does not matter
 
 
 @wp.func
 def outline_at(layers: Layers, crossing: wp.vec4, row: int, column: int, direction: int):
     outline = Outline()
     step = step_of(direction)
-    outline.x = center(column, layers.row.shape[2]) + 2.0 * float(step[1]) * crossing[0] / float(layers.row.shape[2])
-    outline.y = center(row, layers.row.shape[1]) + 2.0 * float(step[0]) * crossing[0] / float(layers.row.shape[1])
-    outline.w = crossing[1]
+    slope = crossing[2]
+    half = 0.5 * wp.vec2(float(layers.row.shape[2]), float(layers.row.shape[1]))  # pixels per NDC
+    x = center(column, layers.row.shape[2]) + float(step[1]) * crossing[0] / half[0]
+    y = center(row, layers.row.shape[1]) + float(step[0]) * crossing[0] / half[1]
+    # Towards the camera, where no depth becomes infinite.
+    forth = wp.where(crossing[3] < 0.0, -1.0, 1.0)
+    w = 1.0 / (1.0 / crossing[1] + wp.abs(crossing[3]))
+    ahead = wp.where(direction < 2, wp.vec2(slope, 1.0), wp.vec2(1.0, slope)) * forth
+    outline.at = wp.vec3(x, y, crossing[1])
+    outline.beyond = wp.vec3(x + ahead[0] / half[0], y + ahead[1] / half[1], w)
     sign = float(-1.0)
     outline.receiver = wp.vec2i(row, column)
     outline.direction = direction
@@ -142,15 +153,11 @@ def outline_at(layers: Layers, crossing: wp.vec4, row: int, column: int, directi
         sign = 1.0
         outline.receiver = wp.vec2i(row + step[0], column + step[1])
         outline.direction = direction ^ 1
-    along = sign * wp.where(direction % 2 == 1, 0.5, -0.5)
-    if direction < 2:
-        along *= float(layers.row.shape[2])
-        outline.per_x = along
-        outline.per_y = -crossing[2] * along
-    else:
-        along *= float(layers.row.shape[1])
-        outline.per_x = -crossing[2] * along
-        outline.per_y = along
+    weight = axis_weight(slope)
+    along = wp.where(direction < 2, wp.vec2(half[0], -slope * half[1]), wp.vec2(-slope * half[0], half[1]))
+    turning = wp.abs(crossing[0] - 0.5) * weight[1] * forth
+    outline.per_at = (sign * wp.where(direction % 2 == 1, weight[0], -weight[0]) - turning) * along
+    outline.per_beyond = turning * along
     return outline
 
 
@@ -196,13 +203,13 @@ def taken_step(layers: Layers, cotangents: Cotangents, scene: int, row: int, col
 def by_share(layers: Layers, cotangents: Cotangents, scene: int, row: int, column: int, direction: int):
     """The objective's derivative by one of a pixel's shares: see `weights_of`."""
     shares = shares_of(layers, scene, row, column)
-    first = 2 - 2 * (direction // 2)  # of the other axis
-    kept = 1.0 - 0.5 * (shares[first] + shares[first + 1])
-    derivative = kept * taken_step(layers, cotangents, scene, row, column, direction)
-    if shares[first] > 0.0:
-        derivative -= 0.5 * shares[first] * taken_step(layers, cotangents, scene, row, column, first)
-    if shares[first + 1] > 0.0:
-        derivative -= 0.5 * shares[first + 1] * taken_step(layers, cotangents, scene, row, column, first + 1)
+    total = shares[0] + shares[1] + shares[2] + shares[3]
+    derivative = taken_step(layers, cotangents, scene, row, column, direction)
+    if total > 1.0:
+        for other in range(4):
+            if shares[other] > 0.0:
+                derivative -= shares[other] / total * taken_step(layers, cotangents, scene, row, column, other)
+        derivative /= total
     return derivative
 
 
@@ -258,15 +265,18 @@ def pull_kernel(
                         d = by_share(
                             layers, cotangents, scene, outline.receiver[0], outline.receiver[1], outline.direction
                         )
-                        c = by_clip(d * outline.per_x, d * outline.per_y, outline.x, outline.y, outline.w)
-                        point = point_at(views, scene, k, outline.x, outline.y, outline.w)
-                        A_x += c[0] * point
-                        A_y += c[1] * point
-                        A_w += c[2] * point
-                        if by_edge.shape[2] > 0:
-                            axis = direction // 2
-                            first = wp.vec2i(row + wp.min(step[0], 0), column + wp.min(step[1], 0))
-                            by_edge[scene, axis, first[0], first[1]] = c
+                        for end in range(2):
+                            at = wp.where(end == 0, outline.at, outline.beyond)
+                            per = d * wp.where(end == 0, outline.per_at, outline.per_beyond)
+                            if per[0] != 0.0 or per[1] != 0.0:
+                                c = by_clip(per[0], per[1], at[0], at[1], at[2])
+                                point = point_at(views, scene, k, at[0], at[1], at[2])
+                                A_x += c[0] * point
+                                A_y += c[1] * point
+                                A_w += c[2] * point
+                                if by_edge.shape[2] > 0:
+                                    pair = wp.vec2i(row + wp.min(step[0], 0), column + wp.min(step[1], 0))
+                                    by_edge[scene, direction // 2 * 2 + end, pair[0], pair[1]] = c
                     elif crossing[1] == 0.0:
                         contrast = value_step(layers, scene, row, column, step)
                         pull = float(0.0)
@@ -324,7 +334,7 @@ def pull(
     sums: (B, bands, N, 3), to be summed over the bands: derivatives by rows 0, 1 and 3 of ``T_clip_object``.
     by_color: (B, H, W), derivatives by the samples' colours, or (B, 0, 0).
     by_point: (B, H, W), derivatives by clip x, y and w of the points that the samples show, or (B, 0, 0).
-    by_edge: (B, 2, H, W), the same of the points at which edges cross, or (B, 2, 0, 0).
+    by_edge: (B, 4, H, W), the same of the two points of edges that each crossing depends on, or (B, 4, 0, 0).
     """
     for output in (sums, by_point, by_edge):
         output.zero_()
@@ -343,7 +353,7 @@ class Tangents:
 
     T_clip_object: (B, K, N, 3), rows 0, 1 and 3.
     point: (B, K, H, W), the points that the samples show, in their object's frames.
-    edge: (B, K, 2 H, W), the points at which edges cross the pairs of both axes.
+    edge: (B, K, 4 H, W), the two points of edges that crossings of the two axes depend on.
     color: (B, K, H, W), the samples' colours.
     """
 
@@ -489,15 +499,18 @@ def share_change(
         if takes:
             outline = outline_at(layers, crossing, owner[0], owner[1], towards)
             k = layers.row[scene, owner[0], owner[1]]
-            motion = wp.vec3(0.0, 0.0, 0.0)
-            if tangents.edge.shape[2] > 0:
-                axis = direction // 2
-                at = axis * layers.row.shape[1] + row + wp.min(step[0], 0)
-                motion = tangents.edge[scene, i, at, column + wp.min(step[1], 0)]
-            point = point_at(views, scene, k, outline.x, outline.y, outline.w)
-            c = clip_change(views, tangents, scene, i, k, point, motion)
-            ndc = ndc_change(c, outline.x, outline.y, outline.w)
-            change = outline.per_x * ndc[0] + outline.per_y * ndc[1]
+            for end in range(2):
+                at = wp.where(end == 0, outline.at, outline.beyond)
+                per = wp.where(end == 0, outline.per_at, outline.per_beyond)
+                if per[0] != 0.0 or per[1] != 0.0:
+                    motion = wp.vec3(0.0, 0.0, 0.0)
+                    if tangents.edge.shape[2] > 0:
+                        plane = direction // 2 * 2 + end
+                        pair = wp.vec2i(row + wp.min(step[0], 0), column + wp.min(step[1], 0))
+                        motion = tangents.edge[scene, i, plane * layers.row.shape[1] + pair[0], pair[1]]
+                    point = point_at(views, scene, k, at[0], at[1], at[2])
+                    c = clip_change(views, tangents, scene, i, k, point, motion)
+                    change += wp.dot(per, ndc_change(c, at[0], at[1], at[2]))
     return change
 
 
@@ -522,19 +535,17 @@ def push_images_kernel(
         if is_crossed(layers, scene, row, column):
             shares = shares_of(layers, scene, row, column)
             weights = weights_of(shares)
-            along_rows = 1.0 - 0.5 * (shares[2] + shares[3])
-            along_columns = 1.0 - 0.5 * (shares[0] + shares[1])
+            total = shares[0] + shares[1] + shares[2] + shares[3]
             for i in range(image.shape[1]):
-                d0 = share_change(layers, views, tangents, scene, i, row, column, 0)
-                d1 = share_change(layers, views, tangents, scene, i, row, column, 1)
-                d2 = share_change(layers, views, tangents, scene, i, row, column, 2)
-                d3 = share_change(layers, views, tangents, scene, i, row, column, 3)
                 changes = wp.vec4(
-                    d0 * along_rows - 0.5 * shares[0] * (d2 + d3),
-                    d1 * along_rows - 0.5 * shares[1] * (d2 + d3),
-                    d2 * along_columns - 0.5 * shares[2] * (d0 + d1),
-                    d3 * along_columns - 0.5 * shares[3] * (d0 + d1),
+                    share_change(layers, views, tangents, scene, i, row, column, 0),
+                    share_change(layers, views, tangents, scene, i, row, column, 1),
+                    share_change(layers, views, tangents, scene, i, row, column, 2),
+                    share_change(layers, views, tangents, scene, i, row, column, 3),
                 )
+                if total > 1.0:
+                    more = changes[0] + changes[1] + changes[2] + changes[3]
+                    changes = (changes - more / total * shares) / total
                 color = samples[scene, i, row, column]
                 covered = sample_cover[scene, i, row, column]
                 for direction in range(4):

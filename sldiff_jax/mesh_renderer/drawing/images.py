@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._gradients.moving_images import Layers, Moving
+from ..._gradients.moving_images import Layers, Moving, beyond
 from .deferred import Surface, find_surface, surface_color
 from .geometry import Geometry
 from .launch import MeshDrawing, PerScene
@@ -31,7 +31,7 @@ def what_moves(
     return Moving(
         T_clip_object=view.T_clip_object,
         point=surface.blend(geometry.vertices),
-        edge=_edge_points(geometry, drawing.layers, view.T_clip_object) if drawing.layers.crossings.size else None,
+        edge=_edge_points(geometry, drawing, view.T_clip_object) if drawing.edge.size else None,
         color=_sample_colors(geometry, surface, background, view),
     )
 
@@ -47,25 +47,29 @@ def _sample_colors(
 
 
 def _edge_points(
-    geometry: Geometry, layers: Layers, T_clip_object: Float[Array, "objects 4 4"]
-) -> Float[Array, "2 height width 3"]:
-    """The points of edges at the crossings, in their object's frames; anything where nothing crosses."""
-    crossed = layers.crossings[..., 1] != 0
-    index = jnp.where(crossed, jax.lax.bitcast_convert_type(layers.crossings[..., 3], jnp.int32), 0)
+    geometry: Geometry, drawing: MeshDrawing, T_clip_object: Float[Array, "objects 4 4"]
+) -> Float[Array, "2 2 height width 3"]:
+    """The two points of edges that each crossing depends on, in objects' frames; anything where nothing crosses."""
+    index = jnp.maximum(drawing.edge, 0)
     _, _, drawn, mesh_vertex, _, mesh_edge = geometry.objects.T
     k = jnp.searchsorted(drawn[1:], index, side="right")
     ends = geometry.edges[mesh_edge[k] + index - drawn[k]][..., :2] + mesh_vertex[k][..., None]
     points = geometry.vertices[ends]
-    return points[..., 0, :] + _along(layers, T_clip_object[k], points) * (points[..., 1, :] - points[..., 0, :])
+    along = _along(drawing.layers, T_clip_object[k], points)
+    return points[:, None, ..., 0, :] + along * (points[..., 1, :] - points[..., 0, :])[:, None]
 
 
-def _along(layers: Layers, T: Float[Array, "2 height width 4 4"], points: Array) -> Float[Array, "2 height width 1"]:
-    """Where edges, given by their ends (2, H, W, 2, 3), cross rows and columns, from 0 to 1. Constant."""
+def _along(layers: Layers, T: Float[Array, "2 height width 4 4"], points: Array) -> Float[Array, "2 2 height width 1"]:
+    """Where edges, given by their ends (2, H, W, 2, 3), cross rows and columns, and `beyond`. Constant.
+
+    As a share of the edge, which may be extended.
+    """
     height, width = layers.row.shape
     clip = jnp.sum(T[..., None, :, :3] * points[..., None, :], axis=-1) + T[..., None, :, 3]
     x = ((2 * jnp.arange(width) + 1) / width - 1).astype(jnp.float32)
     y = ((2 * jnp.arange(height)[:, None] + 1) / height - 1).astype(jnp.float32)
     line = jnp.stack(jnp.broadcast_arrays(y, x))  # row pairs lie on a row's centre line, the others on a column's
-    across = jnp.stack([clip[0, ..., 1], clip[1, ..., 0]]) - line[..., None] * clip[..., 3]
+    lines = jnp.stack([line, line + beyond(layers) * 2 / jnp.array([height, width])[:, None, None]], axis=1)
+    across = jnp.stack([clip[0, ..., 1], clip[1, ..., 0]])[:, None] - lines[..., None] * clip[:, None, ..., 3]
     step = across[..., :1] - across[..., 1:]
     return jax.lax.stop_gradient(jnp.where(step == 0, 0, across[..., :1] / jnp.where(step == 0, 1, step)))

@@ -38,10 +38,13 @@ class MeshDrawing(eqx.Module):
 
     Attributes:
         layers: what the H x W samples show, and where outlines cross.
+        edge: (2, H, W) int32, number of the edge that crosses a pair among all that are drawn, -1 for none; or
+            (2, 0, 0).
         triangle: (H, W) int32, number of the visible triangle among all that are drawn, -1 for none.
     """
 
     layers: Layers
+    edge: Int[Array, "*batch 2 crossed_height crossed_width"]
     triangle: Int[Array, "*batch height width"]
 
 
@@ -60,14 +63,14 @@ def draw_layers(height: int, width: int, supersample: int, crossings: bool):
         dims = {
             "clip": (scenes, geometry.drawn_vertices), "visible": image,
             "layers_row": image, "layers_color": image, "layers_depth": image, "layers_slope": image,
-            "layers_crossings": pairs,
+            "layers_crossings": pairs, "crossed_edge": pairs,
         }  # fmt: skip
-        _, visible, row, color, depth, slope, crossed = call(
+        _, visible, row, color, depth, slope, crossed, edge = call(
             _kernels()[2].draw, dims, *_meshes(geometry), *fields(_kernels()[0].Views, per_scene), background,
             footprint, geometry.drawn_faces, geometry.drawn_edges, supersample,
         )  # fmt: skip
         triangle = jax.lax.bitcast_convert_type(visible[..., 0], jnp.int32)  # the low word; all ones where empty
-        return MeshDrawing(Layers(row, color, depth, slope, crossed), triangle)
+        return MeshDrawing(Layers(row, color, depth, slope, crossed), edge, triangle)
 
     return draw
 

@@ -250,7 +250,7 @@ def _draw(renderer: MeshRenderer, scene: Scene) -> MeshDrawing:
         layers = Layers(
             nobody, background, *(jnp.zeros(size, jnp.float32) for size in ((height, width), (0, 0, 2), (2, 0, 0, 4)))
         )
-        return jax.lax.stop_gradient(MeshDrawing(layers, nobody))
+        return jax.lax.stop_gradient(MeshDrawing(layers, jnp.zeros((2, 0, 0), jnp.int32), nobody))
     draw = draw_layers(height, width, renderer.supersample, renderer.antialias)
     shared = (renderer.geometry, renderer.background)
     batch = (per_scene_inputs(renderer, scene), _footprint(renderer, scene.camera)[None])

@@ -3,8 +3,8 @@
 
 An edge is an outline where its triangles lie on the same side of it in the image, or where it has only one. With clip
 vertices as rows (x, y, w) the sign of the determinant of (a, b, c) tells on which side of the edge a-b the vertex c is,
-in front of the camera and behind it, whatever the winding. An edge that is rather steep in the image is crossed with
-the centre lines of the rows, a rather flat one with those of the columns; a line counts if it lies in the half-open
+in front of the camera and behind it, whatever the winding. Unless it is very flat in the image, an edge is crossed with
+the centre lines of the rows, and unless very steep with those of the columns; a line counts if it lies in the half-open
 interval between the edge's ends, so that chains of edges cross it once. See `_gradients.kernels.layers` for what a
 crossing is.
 
@@ -17,7 +17,7 @@ lie near the rim, and each would take the contrast of the texture along with its
 import warp as wp
 
 from ...._gradients.kernels.entry_point import entry_point
-from ...._gradients.kernels.layers import NOBODY, Layers
+from ...._gradients.kernels.layers import NOBODY, Layers, axis_weight
 from .shading import Views, shade, surface_weights
 from .visibility import (
     DRAW_EDGE,
@@ -158,30 +158,20 @@ def on_second_side(edge: Edge, p: wp.vec2, q: wp.vec2, axis: int):
     return (edge.turn > 0.0) == ((q[across] < p[across]) == (axis == 0))
 
 
-@wp.kernel
-def find_crossings(
-    meshes: Meshes,
-    clip: wp.array2d(dtype=wp.vec4),
-    footprint: wp.array(dtype=wp.vec2),
+@wp.func
+def find_crossings_along(
+    axis: int,
+    edge: Edge,
+    p: wp.vec2,
+    q: wp.vec2,
+    index: int,
+    far: float,
+    scene: int,
     layers: Layers,
     keys: wp.array4d(dtype=wp.uint64),
 ):
-    """Per pair the outermost crossing: ``bits of reach << 32 | not edge``, so that one atomic maximum decides."""
-    scene, index = wp.tid()
-    edge = find_edge(meshes, clip, scene, index)
-    if not edge.is_outline:
-        return
-    height = layers.row.shape[1]
-    width = layers.row.shape[2]
-    p = pixels(edge.a, width, height)
-    q = pixels(edge.b, width, height)
-    step = q - p
-    axis = int(0)
-    lines = height
-    if wp.abs(step[1]) < wp.abs(step[0]):
-        axis = 1
-        lines = width
-    size = wp.where(axis == 0, width, height)
+    size = layers.row.shape[2 - axis]
+    lines = layers.row.shape[1 + axis]
     across = 1 - axis
     low = wp.min(p[across], q[across])
     high = wp.max(p[across], q[across])
@@ -189,7 +179,6 @@ def find_crossings(
     line = int(wp.clamp(wp.ceil(low - 0.5), 0.0, float(lines)))
     last = int(wp.clamp(wp.ceil(high - 0.5), 0.0, float(lines)))
     second_side = on_second_side(edge, p, q, axis)
-    far = footprint[scene][axis]
     while line < last:
         crossing = cross(edge, p, q, axis, line)
         position = crossing[0] - 0.5
@@ -217,12 +206,35 @@ def find_crossings(
 
 
 @wp.kernel
+def find_crossings(
+    meshes: Meshes,
+    clip: wp.array2d(dtype=wp.vec4),
+    footprint: wp.array(dtype=wp.vec2),
+    layers: Layers,
+    keys: wp.array4d(dtype=wp.uint64),
+):
+    """Per pair the outermost crossing: ``bits of reach << 32 | not edge``, so that one atomic maximum decides."""
+    scene, index = wp.tid()
+    edge = find_edge(meshes, clip, scene, index)
+    if not edge.is_outline:
+        return
+    height = layers.row.shape[1]
+    width = layers.row.shape[2]
+    p = pixels(edge.a, width, height)
+    q = pixels(edge.b, width, height)
+    for axis in range(2):
+        if axis_weight((q[axis] - p[axis]) / (q[1 - axis] - p[1 - axis]))[0] > 0.0:
+            find_crossings_along(axis, edge, p, q, index, footprint[scene][axis], scene, layers, keys)
+
+
+@wp.kernel
 def resolve_crossings(
     meshes: Meshes,
     clip: wp.array2d(dtype=wp.vec4),
     keys: wp.array4d(dtype=wp.uint64),
     chunks: int,
     crossings: wp.array4d(dtype=wp.vec4),
+    crossed_edge: wp.array4d(dtype=wp.int32),
 ):
     """The crossings themselves, from their keys in the same place; no key is no crossing: zeros.
 
@@ -236,6 +248,7 @@ def resolve_crossings(
     column = int(chunk)
     while column < width:
         key = keys[scene, axis, row, column]
+        crossed_edge[scene, axis, row, column] = -1
         if key != wp.uint64(0):
             index = int(LOW_WORD - (key & LOW_WORD))
             edge = find_edge(meshes, clip, scene, index)
@@ -247,9 +260,9 @@ def resolve_crossings(
             if on_second_side(edge, p, q, axis):
                 reach = 1.0 - reach
                 w = -w
-            # Pixels to NDC: the axes have different scales.
-            slope = crossing[2] * wp.where(axis == 0, float(height) / float(width), float(width) / float(height))
-            crossings[scene, axis, row, column] = wp.vec4(reach, w, slope, wp.cast(index, float))
+            rate = (1.0 / edge.b[3] - 1.0 / edge.a[3]) / (q[1 - axis] - p[1 - axis])
+            crossings[scene, axis, row, column] = wp.vec4(reach, w, crossing[2], rate)
+            crossed_edge[scene, axis, row, column] = index
         column += chunks
 
 
@@ -265,8 +278,9 @@ def draw(
     clip: wp.array2d(dtype=wp.vec4),
     visible: wp.array3d(dtype=wp.vec2ui),
     layers: Layers,
+    crossed_edge: wp.array4d(dtype=wp.int32),
 ):
-    """What every sample shows, and where outlines cross; without crossings if they have no pairs."""
+    """What every sample shows, and where which edges cross, -1 for none; without crossings if they have no pairs."""
     wp.launch(transform_vertices, clip.shape, [meshes, views.T_clip_object], [clip])
     keys = launch_rasterize(meshes, triangles, clip, visible)
     scenes, height, width = keys.shape
@@ -286,4 +300,6 @@ def draw(
             device=crossings.device,
         )
         wp.launch(find_crossings, (scenes, edges), [meshes, clip, footprint, layers], [pairs])
-        wp.launch(resolve_crossings, (scenes, 2 * height, chunks), [meshes, clip, pairs, chunks], [crossings])
+        wp.launch(
+            resolve_crossings, (scenes, 2 * height, chunks), [meshes, clip, pairs, chunks], [crossings, crossed_edge]
+        )
