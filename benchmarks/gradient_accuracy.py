@@ -4,7 +4,9 @@ Random scenes seen at 160 x 120: three textured objects that hide each other in 
 bunny, 69,451 triangles, left out without the recorded data); a coarse one (a box). Losses compare with a rendering of
 slightly different poses, once blurred and squared (smooth), once pixel by pixel and absolute (sharp); depth is weighted
 with both masks. Prints a table: `MeshRenderer`'s own derivative at one and at four samples per pixel, what the
-estimator from buffers makes of the same images, and `backpropagate_gradient_to_poses`, stillleben's estimator.
+estimator from buffers makes of the same images, and `backpropagate_gradient_to_poses`, stillleben's estimator. Poses
+are six degrees of freedom per object, vertices six smooth deformations of each mesh, light the direction and colour of
+a lamp, the ambient light and the exposure.
 
     python benchmarks/gradient_accuracy.py [--scenes 20]
 
@@ -16,7 +18,9 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from functools import partial
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -31,6 +35,10 @@ WIDTH, HEIGHT = 160, 120
 FEWEST_PIXELS = 50
 CAMERA = sl.Camera.from_fov(0.8, width=WIDTH, height=HEIGHT)
 BACKGROUND = (0.2, 0.3, 0.5)
+LAMP = {"light_directions": [[0.3, 0.5, 1.0]], "light_colors": [[1.5, 1.4, 1.2]], "ambient_light": [0.3, 0.3, 0.35]}
+SUPERSAMPLE = 8
+STEP = 0.125
+LIGHT_STEP = 0.01
 
 
 def random_pose(rng: np.random.Generator, depth: float) -> np.ndarray:
@@ -76,81 +84,185 @@ def blurred(image: jax.Array, sigma: float = 3.0) -> jax.Array:
     return jnp.apply_along_axis(smooth, 1, jnp.apply_along_axis(smooth, 0, image))
 
 
-def smooth_loss(modality: str, target: sl.Rendering, rendering: sl.Rendering) -> jax.Array:
-    """Mean squared difference of blurred images."""
-    return jnp.mean(blurred(difference(modality, rendering, target)) ** 2)
+def losses(target: sl.Rendering, rendering: sl.Rendering) -> dict[tuple[str, str], jax.Array]:
+    """By kind and image: the mean squared difference of blurred images, and the mean absolute difference."""
+    differences = {modality: difference(modality, rendering, target) for modality in ("rgb", "depth", "mask")}
+    smooth = {("smooth", name): jnp.mean(blurred(image) ** 2) for name, image in differences.items()}
+    return smooth | {("sharp", name): jnp.mean(jnp.abs(image)) for name, image in differences.items()}
 
 
-def sharp_loss(modality: str, target: sl.Rendering, rendering: sl.Rendering) -> jax.Array:
-    """Mean absolute difference."""
-    return jnp.mean(jnp.abs(difference(modality, rendering, target)))
+class Parameters(NamedTuple):
+    """What images depend on, as changes.
+
+    Attributes:
+        twist: (N, 6), of the objects' poses.
+        bend: (N, 6), metres of the six smooth deformations of the meshes.
+        light: (10,), of the lamp's direction and colour, the ambient light and the exposure.
+    """
+
+    twist: jax.Array
+    bend: jax.Array
+    light: jax.Array
 
 
-def reference_gradient(scene: sl.Scene, renderer: sl.MeshRenderer, loss) -> np.ndarray:
-    """(N, 6): the gradient of a colour loss by the estimator of stillleben.diff."""
-    rendering = sl.render(scene, renderer)
-    cotangent = jax.grad(lambda rgb: loss(eqx.tree_at(lambda r: r.rgb, rendering, rgb)))(rendering.rgb)
-    return np.asarray(sl.backpropagate_gradient_to_poses(scene, renderer(scene), jnp.moveaxis(cotangent, -1, 0)))
+def bent(mesh: sl.Mesh, metres: jax.Array) -> sl.Mesh:
+    """Waves that are about as long as the mesh run through it along its axes, and across them."""
+    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+    phase = 2 * np.pi * (mesh.vertices - low) / jnp.max(high - low)
+    waves = jnp.stack([jnp.sin(phase), jnp.cos(jnp.roll(phase, 1, axis=1))])  # (2, V, 3)
+    return mesh.replace(vertices=mesh.vertices + jnp.einsum("kvi,ki->vi", waves, metres.reshape(2, 3)))
 
 
-def measure(group, scenes: int, seed: int) -> dict[tuple[str, str, str], list[tuple[np.ndarray, np.ndarray]]]:
-    """For every loss and estimator, pairs of gradient and finite difference of every object, weighted by the step."""
+@partial(jax.jit, static_argnames=("buffers", "scale"))
+def image(parameters: Parameters, scene: sl.Scene, renderer: sl.MeshRenderer, meshes, *, buffers=False, scale=1):
+    """The `Rendering`, averaged over scale x scale pixels."""
+    moved = jax.vmap(jnp.matmul)(scene.T_world_object, jax.vmap(sl.se3_exp)(parameters.twist))
+    renderer = renderer.with_meshes([bent(mesh, bend) for mesh, bend in zip(meshes, parameters.bend)])
+    if renderer.lighting is not None:
+        direction, color, ambient, exposure = jnp.split(parameters.light, [3, 6, 9])
+        light = renderer.lighting
+        leaves = (light.light_directions, light.light_colors, light.ambient_light, light.exposure)
+        changed = [leaf + change for leaf, change in zip(leaves, (direction, color, ambient, exposure[0]))]
+        renderer = eqx.tree_at(
+            lambda r: (r.lighting.light_directions, r.lighting.light_colors, r.lighting.ambient_light,
+                       r.lighting.exposure), renderer, changed,
+        )  # fmt: skip
+    camera = scene.camera.resized(scale * scene.camera.width, scale * scene.camera.height)
+    rendering = sl.render(sl.Scene(moved, camera), (lambda scene: renderer(scene)) if buffers else renderer)
+
+    def mean(image: jax.Array) -> jax.Array:
+        return image.reshape(image.shape[0] // scale, scale, image.shape[1] // scale, scale, -1).mean(axis=(1, 3))
+
+    mask = mean(rendering.mask)[..., 0]
+    depth = mean(rendering.depth * rendering.mask)[..., 0] / jnp.where(mask > 0, mask, 1)
+    return sl.Rendering(rgb=mean(rendering.rgb), depth=depth, mask=mask, object_masks=None)
+
+
+@jax.jit
+def values(target: sl.Rendering, rendering: sl.Rendering) -> dict[tuple[str, str], jax.Array]:
+    return losses(target, rendering)
+
+
+@jax.jit
+def cotangents(target: sl.Rendering, rendering: sl.Rendering) -> dict[tuple[str, str], sl.Rendering]:
+    """The gradients of the losses by the images."""
+    return jax.jacrev(partial(losses, target))(rendering)
+
+
+@partial(jax.jit, static_argnames="buffers")
+def gradient(parameters, cotangent: sl.Rendering, scene, renderer, meshes, *, buffers: bool) -> Parameters:
+    """The derivative by the parameters from that by the images."""
+    return jax.vjp(lambda p: image(p, scene, renderer, meshes, buffers=buffers), parameters)[1](cotangent)[0]
+
+
+def steps(scene: sl.Scene, result: sl.RenderResult) -> Parameters:
+    """By how much the parameters change for the differences: so that a pixel's half is crossed, or a little light."""
+    fx, fy, _, _ = np.asarray(scene.camera.intrinsics)
+    label, depth = np.asarray(result.instance_index), np.asarray(result.depth)
+    distance = np.linalg.norm(np.asarray(result.coordinates), axis=-1)
+    rows = []
+    for index in np.asarray(scene.instance_index):
+        metres = STEP * np.median(depth[label == index]) / np.sqrt(fx * fy)
+        rows.append((metres / max(distance[label == index].max(), metres), metres))
+    twist = np.array([3 * [radians] + 3 * [metres] for radians, metres in rows])
+    return Parameters(twist, np.array([6 * [metres] for _, metres in rows]), np.full(10, LIGHT_STEP))
+
+
+def directions(step: Parameters, wanted: tuple[str, ...]) -> Iterator[tuple[str, tuple[int, ...], Parameters]]:
+    """Every single change: of which parameter, at which index, and the change itself."""
+    zero = jax.tree.map(np.zeros_like, step)
+    for name in wanted:
+        for index in np.ndindex(getattr(step, name).shape):
+            change = getattr(zero, name).copy()
+            change[index] = getattr(step, name)[index]
+            yield name, index, zero._replace(**{name: change.astype(np.float32)})
+
+
+def add(pairs, key, gradient: np.ndarray, numeric: np.ndarray, seen: np.ndarray) -> None:
+    """One pair per object that is seen; of light one in all."""
+    if gradient.ndim == 1:
+        pairs.setdefault(key, []).append((gradient, numeric))
+    else:
+        pairs.setdefault(key, []).extend((gradient[k], numeric[k]) for k in np.flatnonzero(seen))
+
+
+def compare(pairs, scene, meshes, renderers, target, wanted, buffers: bool) -> None:
+    """Adds, for every loss and estimator, pairs of gradient and difference of every object, weighted by the step."""
+    result = renderers[0](scene)
+    labels = np.asarray(result.instance_index)
+    seen = np.array([np.sum(labels == label) >= FEWEST_PIXELS for label in np.asarray(scene.instance_index)])
+    step = steps(scene, result)
+    zero = jax.tree.map(lambda s: jnp.zeros(s.shape, jnp.float32), step)
+    numeric: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    for name, index, change in directions(step, wanted):
+        ahead, behind = (
+            values(target, image(jax.tree.map(lambda c, s=sign: s * c, change), scene, renderers[0], meshes,
+                                 scale=SUPERSAMPLE))
+            for sign in (1, -1)
+        )  # fmt: skip
+        for loss, value in ahead.items():
+            of = numeric.setdefault(loss, {n: np.zeros(getattr(step, n).shape) for n in wanted})
+            of[name][index] = 0.5 * float(value - behind[loss])
+    estimators = [("1 sample", renderers[0], False), ("2x2 samples", renderers[1], False)]
+    if buffers:
+        estimators.append(("from buffers", renderers[0], True))
+    for estimator, renderer, from_buffers in estimators:
+        rendering = image(zero, scene, renderer, meshes, buffers=from_buffers)
+        for loss, cotangent in cotangents(target, rendering).items():
+            by = gradient(zero, cotangent, scene, renderer, meshes, buffers=from_buffers)
+            for name in wanted:
+                if name == "light" and loss[1] != "rgb":
+                    continue
+                weighted = np.asarray(getattr(by, name)) * getattr(step, name)
+                add(pairs, (*loss, name, estimator), weighted, numeric[loss][name], seen)
+            if buffers and loss[1] == "rgb" and not from_buffers and estimator == "1 sample":
+                estimate = sl.backpropagate_gradient_to_poses(scene, result, jnp.moveaxis(cotangent.rgb, -1, 0))
+                add(pairs, (*loss, "twist", "stillleben's estimator"), estimate * step.twist, numeric[loss]["twist"], seen)
+
+
+def measure(group, scenes: int, seed: int) -> dict[tuple[str, str, str, str], list[tuple[np.ndarray, np.ndarray]]]:
+    """All pairs of so many random scenes."""
     rng = np.random.default_rng(seed)
-    pairs: dict[tuple[str, str, str], list] = {}
+    pairs: dict[tuple[str, str, str, str], list] = {}
     for _ in range(scenes):
         meshes, depths = group(rng)
         scene = sl.Scene(np.stack([random_pose(rng, depth) for depth in depths]), CAMERA)
-        once, twice = (sl.MeshRenderer(meshes, background=BACKGROUND, supersample=s) for s in (1, 2))
-        labels = np.asarray(once(scene).instance_index)
-        pixels = np.array([np.sum(labels == label) for label in np.asarray(scene.instance_index)])
-        if not pixels.all():
+        flat, lit = (
+            [sl.MeshRenderer(meshes, background=BACKGROUND, supersample=s, **options) for s in (1, 2)]
+            for options in ({}, {"shading": "phong", **LAMP})
+        )
+        labels = np.asarray(flat[0](scene).instance_index)
+        if not all(np.any(labels == label) for label in np.asarray(scene.instance_index)):
             continue
         offset = rng.normal(size=(len(meshes), 6)) * ([0.03] * 3 + [0.004] * 3)
         target_poses = scene.T_world_object @ jax.vmap(sl.se3_exp)(jnp.asarray(offset, jnp.float32))
-        target = sl.render(sl.Scene(target_poses, CAMERA), once)
-        for kind, loss_of in (("smooth", smooth_loss), ("sharp", sharp_loss)):
-            for modality in ("rgb", "depth", "mask"):
-                loss = jax.jit(partial(loss_of, modality, target))
-                check = sl.check_grad(scene, once, loss, supersample=8, pixels=0.5)
-                gradients = {
-                    "1 sample": check.analytic,
-                    "2x2 samples": gradient(scene, twice, loss),
-                    "from buffers": gradient(scene, lambda scene, once=once: once(scene), loss),
-                }
-                if modality == "rgb":
-                    gradients["stillleben's estimator"] = reference_gradient(scene, once, loss)
-                for name, values in gradients.items():
-                    for k in np.flatnonzero(pixels >= FEWEST_PIXELS):
-                        pair = (values[k] * check.step[k], check.numeric[k] * check.step[k])
-                        pairs.setdefault((kind, modality, name), []).append(pair)
+        for renderers, wanted in ((flat, ("twist", "bend")), (lit, ("light",))):
+            target = sl.render(sl.Scene(target_poses, CAMERA), renderers[0])
+            target = sl.Rendering(target.rgb, target.depth, target.mask, None)
+            compare(pairs, scene, meshes, renderers, target, wanted, renderers is flat)
     return pairs
 
 
-def gradient(scene: sl.Scene, renderer, loss) -> np.ndarray:
-    """(N, 6): by a twist of each object."""
-
-    def after(twist):
-        moved = scene.T_world_object @ jax.vmap(sl.se3_exp)(twist)
-        return loss(sl.render(sl.Scene(moved, scene.camera), renderer))
-
-    return np.asarray(jax.jit(jax.grad(after))(jnp.zeros((len(scene.T_world_object), 6))))
+NAMES = {"twist": "poses", "bend": "vertices", "light": "light"}
 
 
-def table(pairs: dict[tuple[str, str, str], list[tuple[np.ndarray, np.ndarray]]]) -> str:
+def table(pairs) -> str:
     """The errors as a Markdown table."""
     lines = [
-        "| loss | images | estimator | median error | 90th percentile | median cosine |",
-        "|---|---|---|---|---|---|",
+        "| by | loss | images | estimator | median error | 90th percentile | median cosine |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for (kind, modality, name), values in pairs.items():
-        gradients, differences = (np.stack(side) for side in zip(*values))
-        norm = np.linalg.norm(differences, axis=1)
-        cosine = np.sum(gradients * differences, axis=1) / (np.linalg.norm(gradients, axis=1) * norm)
-        error = np.linalg.norm(gradients - differences, axis=1) / norm
-        lines.append(
-            f"| {kind} | {modality} | {name} | {np.median(error):.1%} | {np.percentile(error, 90):.1%} "
-            f"| {np.median(cosine):.4f} |"
-        )
+    for name, title in NAMES.items():
+        for (kind, modality, by, estimator), values in pairs.items():
+            if by == name:
+                gradients, differences = (np.stack(side) for side in zip(*values))
+                norm = np.linalg.norm(differences, axis=1)
+                cosine = np.sum(gradients * differences, axis=1) / (np.linalg.norm(gradients, axis=1) * norm)
+                error = np.linalg.norm(gradients - differences, axis=1) / norm
+                lines.append(
+                    f"| {title} | {kind} | {modality} | {estimator} | {np.median(error):.1%} "
+                    f"| {np.percentile(error, 90):.1%} | {np.median(cosine):.4f} |"
+                )
     return "\n".join(lines)
 
 
@@ -158,14 +270,18 @@ def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=20, help="of three objects; a quarter as many of the others")
+    parser.add_argument("--groups", nargs="+", default=["objects", "box", "bunnies"])
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    groups = {"Three objects": (objects, arguments.scenes), "A box": (coarse, -(-arguments.scenes // 4))}
+    groups = {
+        "objects": ("Three objects", objects, arguments.scenes),
+        "box": ("A box", coarse, -(-arguments.scenes // 4)),
+    }
     if (mesh := bunny()) is not None:
         centred = np.eye(4)
         centred[:3, 3] = -mesh.bounds.mean(axis=0)
-        groups["Two bunnies"] = (partial(dense, mesh.transformed(centred)), -(-arguments.scenes // 4))
-    for title, (group, scenes) in groups.items():
+        groups["bunnies"] = ("Two bunnies", partial(dense, mesh.transformed(centred)), -(-arguments.scenes // 4))
+    for title, group, scenes in (groups[name] for name in arguments.groups if name in groups):
         began = time.perf_counter()
         pairs = measure(group, scenes, arguments.seed)
         count, seconds = len(next(iter(pairs.values()))), time.perf_counter() - began

@@ -4,7 +4,18 @@
 import warp as wp
 
 from .entry_point import entry_point
-from .layers import NOBODY, Layers, Value, inside, is_crossed, shares_of, step_of, value_at, weights_of
+from .layers import (
+    NOBODY,
+    Layers,
+    Value,
+    inside,
+    is_crossed,
+    shares_of,
+    step_of,
+    value_at,
+    value_towards,
+    weights_of,
+)
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False, "fast_math": False})
 
@@ -30,7 +41,7 @@ def composite_kernel(
                 weight = weights[direction]
                 if weight > 0.0:
                     step = step_of(direction)
-                    other = value_at(layers, scene, row + step[0], column + step[1])
+                    other = value_towards(layers, scene, row, column, direction)
                     color += weight * (other.color - own.color)
                     covered += weight * (other.cover - own.cover)
                     kept -= weight
@@ -85,8 +96,18 @@ def image_cotangent(cotangents: Cotangents, scene: int, row: int, column: int):
 
 
 @wp.func
+def lent(layers: Layers, scene: int, row: int, column: int, direction: int):
+    """How much of a sample's value a neighbour takes."""
+    step = step_of(direction)
+    weight = float(0.0)
+    if inside(layers, row + step[0], column + step[1]):
+        weight = weights_of(shares_of(layers, scene, row + step[0], column + step[1]))[direction ^ 1]
+    return weight
+
+
+@wp.func
 def sample_cotangent(layers: Layers, cotangents: Cotangents, scene: int, row: int, column: int):
-    """Derivative by a sample's value: `composite` transposed."""
+    """Derivative by a sample's value: `composite` transposed; but for the depth that is carried on to neighbours."""
     value = image_cotangent(cotangents, scene, row, column)
     if is_crossed(layers, scene, row, column):
         weights = weights_of(shares_of(layers, scene, row, column))
@@ -94,12 +115,12 @@ def sample_cotangent(layers: Layers, cotangents: Cotangents, scene: int, row: in
         value.color = kept * value.color
         value.cover = kept * value.cover
         for direction in range(4):
-            step = step_of(direction)
-            if inside(layers, row + step[0], column + step[1]):
-                given = weights_of(shares_of(layers, scene, row + step[0], column + step[1]))[direction ^ 1]
+            weight = lent(layers, scene, row, column, direction)
+            if weight > 0.0:
+                step = step_of(direction)
                 other = image_cotangent(cotangents, scene, row + step[0], column + step[1])
-                value.color += given * other.color
-                value.cover += given * other.cover
+                value.color += weight * other.color
+                value.cover += wp.vec2(0.0, weight * other.cover[1])
     return value
 
 

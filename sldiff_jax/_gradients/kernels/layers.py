@@ -17,6 +17,7 @@ import warp as wp
 wp.set_module_options({"enable_backward": False, "fuse_fp": False, "fast_math": False})
 
 NOBODY = wp.constant(-1)
+STEEPEST = wp.constant(0.05)  # of the depth within a sample: steeper surfaces are not carried on
 
 
 @wp.struct
@@ -68,6 +69,59 @@ def step_of(direction: int):
     if direction < 2:
         return wp.vec2i(0, sign)
     return wp.vec2i(sign, 0)
+
+
+@wp.func
+def center(index: int, size: int):
+    """NDC of a sample's centre."""
+    return float(2 * index + 1) / float(size) - 1.0
+
+
+@wp.struct
+class Plane:
+    """Depth around a point of the image. at: NDC x and y, and depth; slope: change of the depth per NDC."""
+
+    at: wp.vec3
+    slope: wp.vec2
+
+
+@wp.func
+def carried_on(layers: Layers, scene: int, row: int, column: int, direction: int):
+    """The surface that a pixel's neighbour shows, carried on to the pixel; where too steep, as the neighbour sees it.
+
+    So a pixel that takes of its neighbour's depth ends, when it is covered half, at the depth which it then has itself.
+    The inverse of a plane's depth is linear in the image.
+    """
+    step = step_of(direction)
+    r = row + step[0]
+    c = column + step[1]
+    x = center(c, layers.row.shape[2])
+    y = center(r, layers.row.shape[1])
+    plane = Plane()
+    plane.slope = layers.slope[scene, r, c]
+    w = layers.depth[scene, r, c]
+    change = plane.slope[direction // 2] / w
+    if direction < 2:
+        change *= center(column, layers.row.shape[2]) - x
+    else:
+        change *= center(row, layers.row.shape[1]) - y
+    if wp.abs(change) < STEEPEST:
+        x = center(column, layers.row.shape[2])
+        y = center(row, layers.row.shape[1])
+        plane.slope = plane.slope / ((1.0 - change) * (1.0 - change))
+        w = w / (1.0 - change)
+    plane.at = wp.vec3(x, y, w)
+    return plane
+
+
+@wp.func
+def value_towards(layers: Layers, scene: int, row: int, column: int, direction: int):
+    """What a pixel takes of its neighbour if an outline crosses their pair."""
+    step = step_of(direction)
+    value = value_at(layers, scene, row + step[0], column + step[1])
+    if value.cover[1] > 0.0:
+        value.cover = wp.vec2(carried_on(layers, scene, row, column, direction).at[2], 1.0)
+    return value
 
 
 @wp.func

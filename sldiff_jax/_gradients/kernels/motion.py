@@ -21,18 +21,22 @@ import math
 
 import warp as wp
 
-from .compositing import Cotangents, difference, image_cotangent, sample_cotangent, times
+from .compositing import Cotangents, difference, image_cotangent, lent, sample_cotangent, times
 from .entry_point import entry_point
 from .layers import (
     NOBODY,
     Layers,
+    Plane,
     axis_weight,
+    carried_on,
+    center,
     crossing_towards,
     inside,
     is_crossed,
     shares_of,
     step_of,
     value_at,
+    value_towards,
     weights_of,
 )
 
@@ -55,11 +59,6 @@ class Views:
     T_clip_object: wp.array3d(dtype=wp.vec4)
     T_object_clip: wp.array3d(dtype=wp.vec4)
     footprint: wp.array(dtype=wp.vec2)
-
-
-@wp.func
-def center(index: int, size: int):
-    return float(2 * index + 1) / float(size) - 1.0
 
 
 @wp.func
@@ -193,10 +192,11 @@ def value_step(layers: Layers, scene: int, row: int, column: int, step: wp.vec2i
 @wp.func
 def taken_step(layers: Layers, cotangents: Cotangents, scene: int, row: int, column: int, direction: int):
     """The objective's derivative by the weight with which a pixel takes of a neighbour."""
-    step = step_of(direction)
-    return times(
-        image_cotangent(cotangents, scene, row, column), value_step(layers, scene, row, column, step)
-    ) + mask_step(layers, cotangents, scene, row, column, row, column, step)
+    contrast = difference(
+        value_towards(layers, scene, row, column, direction), value_at(layers, scene, row, column)
+    )
+    derivative = times(image_cotangent(cotangents, scene, row, column), contrast)
+    return derivative + mask_step(layers, cotangents, scene, row, column, row, column, step_of(direction))
 
 
 @wp.func
@@ -217,6 +217,14 @@ def by_share(layers: Layers, cotangents: Cotangents, scene: int, row: int, colum
 def by_clip(s_x: float, s_y: float, x: float, y: float, w: float):
     """Derivative by clip x, y and w from that by NDC."""
     return wp.vec3(s_x / w, s_y / w, -(s_x * x + s_y * y) / w)
+
+
+@wp.func
+def by_plane(plane: Plane, derivative: float):
+    """Derivative by clip x, y and w of the surface's point there from that by the depth at this place of the image."""
+    c = by_clip(-derivative * plane.slope[0], -derivative * plane.slope[1], plane.at[0], plane.at[1], plane.at[2])
+    c[2] += derivative
+    return c
 
 
 @wp.kernel
@@ -311,6 +319,19 @@ def pull_kernel(
             A_x += c[0] * point
             A_y += c[1] * point
             A_w += c[2] * point
+            if layers.slope.shape[1] > 0 and is_crossed(layers, scene, row, column):
+                for direction in range(4):
+                    weight = lent(layers, scene, row, column, direction)
+                    if weight > 0.0:
+                        step = step_of(direction)
+                        plane = carried_on(layers, scene, row + step[0], column + step[1], direction ^ 1)
+                        taker = image_cotangent(cotangents, scene, row + step[0], column + step[1])
+                        by_carried = by_plane(plane, weight * taker.cover[0])
+                        point = point_at(views, scene, k, plane.at[0], plane.at[1], plane.at[2])
+                        A_x += by_carried[0] * point
+                        A_y += by_carried[1] * point
+                        A_w += by_carried[2] * point
+                        c += by_carried
             if by_point.shape[1] > 0:
                 by_point[scene, row, column] = c
     if k != NOBODY:
@@ -514,6 +535,25 @@ def share_change(
     return change
 
 
+@wp.func
+def carried_change(
+    layers: Layers, views: Views, tangents: Tangents, scene: int, i: int, row: int, column: int, direction: int
+):
+    """Change of the depth that a pixel takes of its neighbour."""
+    change = float(0.0)
+    step = step_of(direction)
+    k = layers.row[scene, row + step[0], column + step[1]]
+    if k != NOBODY:
+        motion = wp.vec3(0.0, 0.0, 0.0)
+        if tangents.point.shape[2] > 0:
+            motion = tangents.point[scene, i, row + step[0], column + step[1]]
+        plane = carried_on(layers, scene, row, column, direction)
+        point = point_at(views, scene, k, plane.at[0], plane.at[1], plane.at[2])
+        c = clip_change(views, tangents, scene, i, k, point, motion)
+        change = c[2] - wp.dot(plane.slope, ndc_change(c, plane.at[0], plane.at[1], plane.at[2]))
+    return change
+
+
 @wp.kernel
 def push_images_kernel(
     layers: Layers,
@@ -549,15 +589,19 @@ def push_images_kernel(
                 color = samples[scene, i, row, column]
                 covered = sample_cover[scene, i, row, column]
                 for direction in range(4):
-                    step = step_of(direction)
-                    if inside(layers, row + step[0], column + step[1]):
-                        contrast = value_step(layers, scene, row, column, step)
+                    if weights[direction] > 0.0 or changes[direction] != 0.0:
+                        step = step_of(direction)
+                        contrast = difference(
+                            value_towards(layers, scene, row, column, direction), value_at(layers, scene, row, column)
+                        )
                         weight = weights[direction]
                         r = row + step[0]
                         c = column + step[1]
                         color += weight * (samples[scene, i, r, c] - samples[scene, i, row, column])
                         color += changes[direction] * contrast.color
-                        covered += weight * (sample_cover[scene, i, r, c] - sample_cover[scene, i, row, column])
+                        carried = carried_change(layers, views, tangents, scene, i, row, column, direction)
+                        seen = wp.vec2(carried, sample_cover[scene, i, r, c][1])
+                        covered += weight * (seen - sample_cover[scene, i, row, column])
                         covered += changes[direction] * contrast.cover
                 image[scene, i, row, column] = color
                 cover[scene, i, row, column] = covered
