@@ -38,7 +38,7 @@ from .visibility import (
 wp.set_module_options({"enable_backward": False, "fuse_fp": False, "fast_math": False})
 
 SHEET = wp.constant(60.0)  # footprints of a sample within which an edge belongs to the sheet that the sample shows
-FOLD = wp.constant(60.0)  # footprints by which what an object hides of itself must lie behind
+FOLD = wp.constant(6.0)  # footprints by which what an object hides of itself must lie behind
 
 
 @wp.func
