@@ -261,7 +261,10 @@ def pull_kernel(
         if own != NOBODY:
             x = center(column, layers.row.shape[2])
             w = layers.depth[scene, row, column]
-            gradient = sample_cotangent(layers, cotangents, scene, row, column)
+            gradient = image_cotangent(cotangents, scene, row, column)
+            crossed = is_crossed(layers, scene, row, column)
+            if crossed:
+                gradient = sample_cotangent(layers, cotangents, scene, row, column)
             s = wp.vec2(0.0, 0.0)
             for direction in range(4):
                 step = step_of(direction)
@@ -319,7 +322,7 @@ def pull_kernel(
             A_x += c[0] * point
             A_y += c[1] * point
             A_w += c[2] * point
-            if layers.slope.shape[1] > 0 and is_crossed(layers, scene, row, column):
+            if crossed and cotangents.cover.shape[1] > 0:
                 for direction in range(4):
                     weight = lent(layers, scene, row, column, direction)
                     if weight > 0.0:

@@ -248,7 +248,6 @@ def resolve_crossings(
     column = int(chunk)
     while column < width:
         key = keys[scene, axis, row, column]
-        crossed_edge[scene, axis, row, column] = -1
         if key != wp.uint64(0):
             index = int(LOW_WORD - (key & LOW_WORD))
             edge = find_edge(meshes, clip, scene, index)
@@ -291,6 +290,7 @@ def draw(
     crossings = layers.crossings
     if crossings.size > 0:
         crossings.zero_()
+        crossed_edge.fill_(-1)
         # Keys stand where the crossings will.
         pairs = wp.array(
             ptr=crossings.ptr,
