@@ -36,11 +36,9 @@ def main() -> None:
     start_scene, start, start_mask = draw(large.T_camera_object_start)
     _, result, result_mask = draw(T_result)
     observation = sl.Observation(rgb=large.image)
-    cotangent = jax.grad(
-        lambda rgb: sl.photometric_loss(sl.Rendering(rgb, start.depth, jnp.asarray(start_mask, float)), observation)
-    )(start.color)
-    maps = sl.pose_gradient_maps(start_scene, start, jnp.moveaxis(cotangent, -1, 0))
-    gamma = np.asarray(maps)[0, GAMMA]
+    seen, change = sl.render_jvp(start_scene, renderer, jnp.zeros((1, 6)).at[0, GAMMA].set(1))
+    cotangent = jax.grad(lambda seen: sl.photometric_loss(seen, observation))(seen)
+    gamma = np.asarray(jnp.sum(cotangent.rgb * change.rgb, axis=-1))
     limit = np.percentile(np.abs(gamma[gamma != 0]), 97)
     colored = colormaps["RdBu_r"](0.5 + 0.5 * np.clip(gamma / limit, -1, 1))[..., :3]
     colored = np.where(start_mask[..., None], colored, 0.975).astype(np.float32)
