@@ -38,13 +38,13 @@ def draw_outline(axes) -> None:
     axes.plot(*OUTLINE.T, color="black", linewidth=1.4, zorder=3)
     axes.plot(*OUTLINE[1:-1].T, "o", color="black", markersize=3.2, zorder=3)
     for axis, color in ((0, ROWS), (1, COLUMNS)):
-        for point in crossings(axis):
+        for point, weight in crossings(axis):
             first = point.copy()
             first[axis] = np.floor(point[axis] - 0.5) + 0.5
             last = first.copy()
             last[axis] += 1
-            axes.plot(*np.transpose([first, last]), color=color, linewidth=1.2, zorder=4)
-            axes.plot(*point, "o", color=color, markersize=6, zorder=5)
+            axes.plot(*np.transpose([first, last]), color=color, linewidth=1.2, alpha=0.15 + 0.85 * weight, zorder=4)
+            axes.plot(*point, "o", color=color, markersize=2 + 5 * np.sqrt(weight), zorder=5)
     paper = {"color": "white", "linewidth": 0, "pad": 1}
     axes.text(2.0, 2.0, "object", fontsize=11, ha="center", va="center", bbox=paper | {"color": "#b3ddf5"})
     axes.text(6.0, 6.0, "behind it", fontsize=11, ha="center", va="center", bbox=paper)
@@ -54,16 +54,18 @@ def draw_outline(axes) -> None:
     axes.set_axis_off()
 
 
-def crossings(axis: int) -> list[np.ndarray]:
-    """Where steep parts of the outline cross the centre lines of rows (axis 0), or flat ones those of columns (1)."""
+def crossings(axis: int) -> list[tuple[np.ndarray, float]]:
+    """Where the outline crosses the centre lines of rows (axis 0) or columns (1), and the weight of each crossing."""
     found = []
     for p, q in pairwise(OUTLINE):
         across = 1 - axis
-        is_steep = abs(q[1] - p[1]) >= abs(q[0] - p[0])
+        squared_cosine = (q[across] - p[across]) ** 2 / np.sum((q - p) ** 2)
+        t = np.clip((squared_cosine - 0.1) / 0.8, 0, 1)
+        weight = t * t * (3 - 2 * t)
         low, high = sorted((p[across], q[across]))
-        if is_steep == (axis == 0):
+        if weight > 0:
             for line in np.arange(np.ceil(low - 0.5), np.ceil(high - 0.5)) + 0.5:
-                found.append(p + (line - p[across]) / (q[across] - p[across]) * (q - p))
+                found.append((p + (line - p[across]) / (q[across] - p[across]) * (q - p), weight))
     return found
 
 
