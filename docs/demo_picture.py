@@ -22,28 +22,27 @@ OUTPUT = Path(__file__).parent / "demo.png"
 
 def main() -> None:
     """Solves and draws."""
-    task, large = make_task(SEED, 320), make_task(SEED, 1280)
+    task, middle, large = (make_task(SEED, width) for width in (320, 640, 1280))
     fit = solve(task, STEPS)
     T_result = np.asarray(fit.scene.T_world_object[0])
     degrees, millimetres = pose_distance(T_result, task.T_camera_object)
     renderer = sl.MeshRenderer([large.mesh], background=large.background, supersample=2)
 
-    def draw(T_camera_object: np.ndarray) -> tuple[sl.Scene, sl.RenderResult, np.ndarray]:
-        scene = sl.Scene(T_camera_object[None], large.camera)
-        result = renderer(scene)
-        return scene, result, np.asarray(result.instance_index) > 0
+    def draw(T_camera_object: np.ndarray) -> tuple[sl.RenderResult, np.ndarray]:
+        result = renderer(sl.Scene(T_camera_object[None], large.camera))
+        return result, np.asarray(result.instance_index) > 0
 
-    start_scene, start, start_mask = draw(large.T_camera_object_start)
-    _, result, result_mask = draw(T_result)
-    observation = sl.Observation(rgb=large.image)
-    cotangent = jax.grad(
-        lambda rgb: sl.photometric_loss(sl.Rendering(rgb, start.depth, jnp.asarray(start_mask, float)), observation)
-    )(start.color)
-    maps = sl.pose_gradient_maps(start_scene, start, jnp.moveaxis(cotangent, -1, 0))
-    gamma = np.asarray(maps)[0, GAMMA]
+    start, start_mask = draw(large.T_camera_object_start)
+    result, result_mask = draw(T_result)
+    observation = sl.Observation(rgb=middle.image)
+    several = sl.MeshRenderer([middle.mesh], background=middle.background, supersample=4)
+    start_scene = sl.Scene(middle.T_camera_object_start[None], middle.camera)
+    seen, change = sl.render_jvp(start_scene, several, jnp.zeros((1, 6)).at[0, GAMMA].set(1))
+    cotangent = jax.grad(lambda seen: sl.photometric_loss(seen, observation))(seen)
+    gamma = np.asarray(jnp.sum(cotangent.rgb * change.rgb, axis=-1)).repeat(2, axis=0).repeat(2, axis=1)
     limit = np.percentile(np.abs(gamma[gamma != 0]), 97)
     colored = colormaps["RdBu_r"](0.5 + 0.5 * np.clip(gamma / limit, -1, 1))[..., :3]
-    colored = np.where(start_mask[..., None], colored, 0.975).astype(np.float32)
+    colored = np.where(gamma[..., None] != 0, colored, 0.975).astype(np.float32)
 
     rows, columns = np.nonzero(start_mask | result_mask)
     half = int(0.56 * max(np.ptp(rows), np.ptp(columns)))

@@ -50,7 +50,7 @@ def gradient_arrows(
     rows, columns = _strongest(np.hypot(*np.moveaxis(motion, -1, 0)), spacing)
     u, v = np.moveaxis(motion[rows, columns], -1, 0)
     limit = _nice(symmetric_limit(np.hypot(u, v), 90))
-    seen = np.hypot(u, v) > 0.1 * limit  # shorter ones would be dots
+    seen = np.hypot(u, v) > 0.2 * limit  # shorter ones would be dots
     rows, columns, u, v = rows[seen], columns[seen], u[seen], v[seen]
     figure, axes = _image_figure(height, width)
     axes.imshow(0.55 + 0.45 * luminance(picture), cmap="gray", vmin=0, vmax=1, interpolation="nearest")

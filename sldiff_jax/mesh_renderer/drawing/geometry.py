@@ -81,6 +81,19 @@ class Geometry(eqx.Module):
         )  # fmt: skip
         self.base_colors = _packed([mesh.materials.base_colors for mesh in distinct], (0, 3), jnp.float32)
 
+    def check(self) -> None:
+        """A ValueError if arrays were replaced by some of another size, for the kernels would read past their ends."""
+        count = self.vertices.shape[0]
+        rows = {"vertices": self.vertices, "normals": self.normals, "uv": self.uv}
+        if self.colors.shape[0]:
+            rows["colors"] = self.colors
+        sizes = {name: array.shape for name, array in rows.items()}
+        if any(shape != (count, 2 if name == "uv" else 3) for name, shape in sizes.items()):
+            raise ValueError(
+                f"The arrays of a mesh belong together, one row per vertex, got {sizes}. Change them with "
+                "Mesh.replace, which keeps their shapes, or make another Mesh."
+            )
+
     @property
     def byte_texels(self) -> UInt8[Array, "texels 4"]:
         """`texels`, or none if they are floating."""

@@ -113,12 +113,7 @@ class MeshRenderer(eqx.Module):
         Raises:
             ValueError: if an argument is not as described.
         """
-        if isinstance(meshes, Mesh):
-            raise ValueError("MeshRenderer meshes must be a list of sldiff_jax.Mesh, got a single one: pass [mesh].")
-        meshes = list(meshes)
-        wrong = [type(mesh).__name__ for mesh in meshes if not isinstance(mesh, Mesh)]
-        if wrong:
-            raise ValueError(f"MeshRenderer meshes must be a list of sldiff_jax.Mesh, got {wrong[0]} in it.")
+        meshes = _list_of_meshes(meshes)
         if shading not in ("flat", "phong"):
             raise ValueError(f'shading must be "flat" or "phong", got {shading!r}.')
         if buffers not in ("all", "core"):
@@ -207,9 +202,9 @@ class MeshRenderer(eqx.Module):
             The renderer.
 
         Raises:
-            ValueError: if their number differs.
+            ValueError: if their number differs, or they are no meshes.
         """
-        meshes, count = list(meshes), self.class_index.shape[0]
+        meshes, count = _list_of_meshes(meshes), self.class_index.shape[0]
         if len(meshes) != count:
             raise ValueError(f"with_meshes takes {count} meshes, one per object, got {len(meshes)}.")
         return eqx.tree_at(lambda renderer: renderer.geometry, self, Geometry(meshes))
@@ -221,6 +216,7 @@ class MeshRenderer(eqx.Module):
                 f"The scene must have one object per mesh of the renderer ({count}), "
                 f"got {scene.T_world_object.shape[0]} objects."
             )
+        self.geometry.check()
         size = self.background.shape[:2]
         if size not in ((1, 1), (camera.height, camera.width)):
             raise ValueError(
@@ -319,6 +315,16 @@ def _background_buffers(renderer: MeshRenderer, camera: Camera) -> dict[str, Arr
             "cam_coordinates": jnp.full((*size, 4), BACKGROUND_DEPTH, jnp.float32),
         }
     return buffers
+
+
+def _list_of_meshes(meshes: Sequence[Mesh]) -> list[Mesh]:
+    if isinstance(meshes, Mesh):
+        raise ValueError("MeshRenderer meshes must be a list of sldiff_jax.Mesh, got a single one: pass [mesh].")
+    meshes = list(meshes)
+    wrong = [type(mesh).__name__ for mesh in meshes if not isinstance(mesh, Mesh)]
+    if wrong:
+        raise ValueError(f"MeshRenderer meshes must be a list of sldiff_jax.Mesh, got {wrong[0]} in it.")
+    return meshes
 
 
 def _class_labels(class_index: ArrayLike | None, count: int) -> Array:

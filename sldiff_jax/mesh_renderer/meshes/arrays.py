@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import jax
 import numpy as np
 from numpy.typing import ArrayLike
+
+from ..._scene.transforms import is_concrete
 
 
 def as_array(
@@ -28,6 +33,16 @@ def as_array(
                 f"Mesh {name} must be finite in float32, got NaN, infinity or huge numbers in {(~good).sum()} places."
             )
     return array
+
+
+def refuse_traced(**arguments: Any) -> None:
+    """A ValueError that names the arguments that are traced: topology and checks need values."""
+    traced = [name for name, value in arguments.items() if not is_concrete(*jax.tree.leaves(value))]
+    if traced:
+        raise ValueError(
+            f"Mesh needs values, got traced {' and '.join(traced)}: build the Mesh outside of the traced function, and "
+            "give traced arrays to Mesh.replace inside."
+        )
 
 
 def as_unit_color(value: ArrayLike, name: str, leading: tuple[int | None, ...]) -> np.ndarray:

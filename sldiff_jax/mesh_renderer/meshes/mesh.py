@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
 from ...metrics._farthest_pair import farthest_pair
-from .arrays import as_array, as_unit_color, finite_where_unused
+from .arrays import as_array, as_unit_color, finite_where_unused, refuse_traced
 from .float32 import lost_in_float32
 from .materials import Materials
 from .replace import replaced_arrays
@@ -86,6 +86,10 @@ class Mesh(eqx.Module):
             ValueError: if a shape, dtype or value is not as described, or the mesh is so far from its origin that
                 float32 cannot hold its shape.
         """
+        refuse_traced(
+            vertices=vertices, faces=faces, normals=normals, colors=colors, uv=uv, texture=texture,
+            base_color=base_color, face_material=face_material,
+        )  # fmt: skip
         vertices = as_array(vertices, "vertices", (None, 3), np.floating, finite=False)
         faces = as_array(faces, "faces", (None, 3), np.integer)
         count = vertices.shape[0]
@@ -209,8 +213,8 @@ class Mesh(eqx.Module):
             The mesh.
 
         Raises:
-            ValueError: if a shape or dtype changes, or a value is not finite or not in its range (values under trace
-                are trusted).
+            ValueError: if a shape or dtype changes, or a value is not finite or not in its range. What is known while
+                a function is traced is checked then; traced values are trusted.
         """
         arrays = replaced_arrays(self, vertices, colors, texture, base_color)
         mesh = self

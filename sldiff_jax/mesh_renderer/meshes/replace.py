@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -35,18 +36,19 @@ def replaced_arrays(
     if texture is not None:
         arrays["texels"] = _texels(mesh, texture)
     if base_color is not None:
-        shape, color = mesh.materials.base_colors.shape, jnp.asarray(base_color)
-        color = jnp.broadcast_to(color, shape) if color.shape == shape[1:] else color
-        arrays["base_colors"] = _checked(color, "base_color", shape, unit=True)
+        shape = mesh.materials.base_colors.shape
+        one_for_all = np.shape(base_color) == shape[1:]
+        color = _checked(base_color, "base_color", shape[1:] if one_for_all else shape, unit=True)
+        arrays["base_colors"] = jnp.broadcast_to(color, shape)
     return arrays
 
 
 def _texels(mesh: Mesh, texture: ArrayLike | Sequence[ArrayLike]) -> Float[Array, "texels 4"]:
     images: list[Any] = list(texture) if isinstance(texture, list | tuple) else [texture]
-    images = [jnp.asarray(image) for image in images]
-    if any(image.ndim != 3 or image.shape[-1] != 3 for image in images):
-        raise ValueError(f"Mesh.replace texture must be (Ht, Wt, 3), got {[image.shape for image in images]}.")
-    images = [_checked(image, "texture", image.shape, unit=True) for image in images]
+    shapes = [np.shape(image) for image in images]
+    if any(len(shape) != 3 or shape[-1] != 3 for shape in shapes):
+        raise ValueError(f"Mesh.replace texture must be (Ht, Wt, 3), got {shapes}.")
+    images = [_checked(image, "texture", shape, unit=True) for image, shape in zip(images, shapes)]
     sizes = [(image.shape[1], image.shape[0]) for image in images]
     count = mesh.materials.texels.shape[0]
     fits = sum(width * height for width, height in sizes) == count
@@ -63,16 +65,20 @@ def _texels(mesh: Mesh, texture: ArrayLike | Sequence[ArrayLike]) -> Float[Array
 
 
 def _checked(value: ArrayLike, name: str, shape: tuple[int, ...], *, unit: bool = False) -> Float[Array, "..."]:
-    array = jnp.asarray(value)
+    """The value as float32. What can be looked at is checked, in traced functions too."""
+    # Differentiation of eager code does not hide the values.
+    seen = value if is_concrete(*jax.tree.leaves(value)) else jax.lax.stop_gradient(value)
+    known = is_concrete(*jax.tree.leaves(seen))
+    array = np.asarray(seen) if known else jnp.asarray(value)
     if array.shape != shape:
         raise ValueError(f"Mesh.replace keeps the topology: {name} must have shape {shape}, got {array.shape}.")
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(f"Mesh.replace {name} must be floating, got dtype {array.dtype}.")
-    array = array.astype(jnp.float32)
-    if is_concrete(array):
-        numbers = np.asarray(array)
+    if known:
+        with np.errstate(over="ignore"):
+            numbers = np.asarray(array, np.float32)
         if not np.isfinite(numbers).all():
             raise ValueError(f"Mesh.replace {name} must be finite, got {(~np.isfinite(numbers)).sum()} that are not.")
         if unit and numbers.size and not (numbers.min() >= 0 and numbers.max() <= 1):
             raise ValueError(f"Mesh.replace {name} must lie in [0, 1], got {numbers.min():.4g}..{numbers.max():.4g}.")
-    return array
+    return jnp.asarray(value, jnp.float32)
