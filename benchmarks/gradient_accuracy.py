@@ -140,6 +140,7 @@ def image(parameters: Parameters, scene: sl.Scene, renderer: sl.MeshRenderer, me
 
 @jax.jit
 def values(target: sl.Rendering, rendering: sl.Rendering) -> dict[tuple[str, str], jax.Array]:
+    """The losses, compiled."""
     return losses(target, rendering)
 
 
@@ -204,7 +205,7 @@ def compare(pairs, scene, meshes, renderers, target, wanted, buffers: bool) -> N
             of = numeric.setdefault(loss, {n: np.zeros(getattr(step, n).shape) for n in wanted})
             of[name][index] = 0.5 * float(value - behind[loss])
     estimators = [("1 sample", renderers[0], False), ("2x2 samples", renderers[1], False)]
-    if buffers:
+    if buffers:  # which tell of poses alone
         estimators.append(("from buffers", renderers[0], True))
     for estimator, renderer, from_buffers in estimators:
         rendering = image(zero, scene, renderer, meshes, buffers=from_buffers)
@@ -217,7 +218,13 @@ def compare(pairs, scene, meshes, renderers, target, wanted, buffers: bool) -> N
                 add(pairs, (*loss, name, estimator), weighted, numeric[loss][name], seen)
             if buffers and loss[1] == "rgb" and not from_buffers and estimator == "1 sample":
                 estimate = sl.backpropagate_gradient_to_poses(scene, result, jnp.moveaxis(cotangent.rgb, -1, 0))
-                add(pairs, (*loss, "twist", "stillleben's estimator"), estimate * step.twist, numeric[loss]["twist"], seen)
+                add(
+                    pairs,
+                    (*loss, "twist", "stillleben's estimator"),
+                    estimate * step.twist,
+                    numeric[loss]["twist"],
+                    seen,
+                )
 
 
 def measure(group, scenes: int, seed: int) -> dict[tuple[str, str, str, str], list[tuple[np.ndarray, np.ndarray]]]:

@@ -48,5 +48,4 @@ def test_finite_differences_of_the_real_stillleben(golden, shared_data, name, su
 
     measured = data["fd_pose_grad"]
     errors = relative_error(np.asarray(gradient(jnp.zeros(measured.shape))), measured)
-    print(name, supersample, errors.round(3), np.median(errors).round(4))
     assert np.median(errors) <= bound
