@@ -25,6 +25,7 @@ class Surface(eqx.Module):
         vertices: (H, W, 3) int32, vertex numbers within the mesh, from 0.
         rows: (H, W, 3) int32, the same vertices as rows of the arrays of `Geometry`.
         weights: (H, W, 3) float32, perspective-correct barycentric coordinates.
+        side: (H, W) float32, 1 where the triangle faces the camera, -1 where it shows its back.
     """
 
     visible: Array
@@ -33,6 +34,7 @@ class Surface(eqx.Module):
     vertices: Array
     rows: Array
     weights: Array
+    side: Array
 
     def blend(self, values: Float[Array, "vertices channels"]) -> Float[Array, "height width channels"]:
         """Vertex attributes (V, C) interpolated at the pixels: (H, W, C)."""
@@ -70,7 +72,11 @@ def find_surface(
     following, last = (1, 2, 0), (2, 0, 1)
     edges = q_x[..., following] * q_y[..., last] - q_x[..., last] * q_y[..., following]
     edges = jnp.where(visible[..., None], edges, 1.0)
-    return Surface(visible, k, face, vertices, rows, edges / edges.sum(axis=-1, keepdims=True))
+    area = edges.sum(axis=-1, keepdims=True)
+    x, y, w = jnp.moveaxis(T_clip_object[:, (0, 1, 3), :3], 1, 0)
+    mirrors = jnp.sum(x * jnp.cross(y, w), axis=-1) < 0
+    side = jnp.where((area[..., 0] > 0) == mirrors[k], 1.0, -1.0)
+    return Surface(visible, k, face, vertices, rows, edges / area, side)
 
 
 def surface_buffers(
@@ -115,8 +121,12 @@ def surface_buffers(
 def camera_normals(
     geometry: Geometry, surface: Surface, T_camera_object: Float[Array, "objects 4 4"]
 ) -> Float[Array, "height width 3"]:
-    """(H, W, 3) float32: unit normals in the camera frame; a constant where no object is visible."""
+    """(H, W, 3) float32: unit normals in the camera frame, turned towards the camera where triangles show their backs.
+
+    A constant where no object is visible.
+    """
     n = _transform(T_camera_object[surface.object], surface.blend(geometry.normals), 0.0)[..., :3]
+    n = surface.side[..., None] * n
     squared = (n * n).sum(axis=-1, keepdims=True)
     usable = surface.visible[..., None] & (squared > 0)
     return jnp.where(usable, n, 1.0) / jnp.sqrt(jnp.where(usable, squared, 3.0))

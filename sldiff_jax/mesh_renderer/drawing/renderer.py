@@ -53,8 +53,8 @@ class MeshRenderer(eqx.Module):
         - A pixel shows what is nearest at its centre, between the near and far planes of the projection.
         - Background pixels: 3000.0 in `coord_depth` and `cam_coordinates`, the background colour with alpha 0 in
           `rgb`, 0 elsewhere.
-        - `normals` are in the camera frame, interpolated, not turned towards the camera; channel 3 is the cosine
-          between the normal and the direction to the camera.
+        - `normals` are in the camera frame, interpolated, and the other way round where a triangle shows its back, as
+          light sees them too; channel 3 is the cosine between the normal and the direction to the camera.
 
     Attributes:
         geometry: the meshes, packed.

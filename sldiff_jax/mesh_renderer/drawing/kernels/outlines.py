@@ -18,7 +18,7 @@ import warp as wp
 
 from ...._gradients.kernels.entry_point import entry_point
 from ...._gradients.kernels.layers import NOBODY, Layers, axis_weight
-from .shading import Views, shade, surface_weights
+from .shading import Views, hit_at, shade
 from .visibility import (
     DRAW_EDGE,
     DRAW_VERTEX,
@@ -82,12 +82,13 @@ def fill_layers(
             ]
         else:
             corners = find_corners(meshes, clip, scene, int(key & LOW_WORD))
-            weights = surface_weights(corners, pixel_center(column, columns), py)
+            hit = hit_at(corners, pixel_center(column, columns), py)
+            weights = hit.weights
             w = weights[0] * corners.c0[3] + weights[1] * corners.c1[3] + weights[2] * corners.c2[3]
             layers.row[scene, row, column] = corners.k
             layers.depth[scene, row, column] = w
             layers.slope[scene, row, column] = depth_slope(corners, w)
-            layers.color[scene, row, column] = shade(meshes, corners, weights, views, scene)
+            layers.color[scene, row, column] = shade(meshes, corners, hit, views, scene)
         column += chunks
 
 

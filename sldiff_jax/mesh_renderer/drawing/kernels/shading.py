@@ -79,16 +79,47 @@ def blend(weights: wp.vec3, values: wp.array(dtype=wp.vec3), first: int, vertice
     )
 
 
+@wp.struct
+class Hit:
+    """Where a line of sight meets a triangle: perspective-correct barycentric weights, and its doubled area.
+
+    The area is that of the triangle as it is seen, positive if its corners run clockwise in the image.
+    """
+
+    weights: wp.vec3
+    area: float
+
+
 @wp.func
-def surface_weights(corners: Corners, px: float, py: float):
+def hit_at(corners: Corners, px: float, py: float):
+    hit = Hit()
     e = edge_functions(corners.c0, corners.c1, corners.c2, px, py)
-    return e / (e[0] + e[1] + e[2])
+    hit.area = e[0] + e[1] + e[2]
+    hit.weights = e / hit.area
+    return hit
 
 
 @wp.func
-def camera_normal(meshes: Meshes, corners: Corners, weights: wp.vec3, T: wp.mat44):
-    n = blend(weights, meshes.normals, meshes.objects[corners.k, MESH_VERTEX], corners.vertices)
-    return wp.normalize(wp.transform_vector(T, n))
+def shows_its_back(hit: Hit, T_clip_object: wp.mat44):
+    """Whether the corners run clockwise, seen from the camera.
+
+    Also where the projection or the object's transform mirrors: the sign of the determinant says so.
+    """
+    T = T_clip_object
+    minor_x = T[1, 1] * T[3, 2] - T[1, 2] * T[3, 1]
+    minor_y = T[1, 2] * T[3, 0] - T[1, 0] * T[3, 2]
+    minor_z = T[1, 0] * T[3, 1] - T[1, 1] * T[3, 0]
+    return (hit.area > 0.0) == (T[0, 0] * minor_x + T[0, 1] * minor_y + T[0, 2] * minor_z > 0.0)
+
+
+@wp.func
+def camera_normal(meshes: Meshes, corners: Corners, hit: Hit, views: Views, scene: int):
+    """Turned towards the camera where the triangle shows its back, as the real stillleben does."""
+    n = blend(hit.weights, meshes.normals, meshes.objects[corners.k, MESH_VERTEX], corners.vertices)
+    n = wp.normalize(wp.transform_vector(views.T_camera_object[scene, corners.k], n))
+    if shows_its_back(hit, views.T_clip_object[scene, corners.k]):
+        n = -n
+    return n
 
 
 @wp.func
@@ -121,13 +152,14 @@ def phong(albedo: wp.vec3, n: wp.vec3, p_camera: wp.vec3, lights: wp.array2d(dty
 def shade(
     meshes: Meshes,
     corners: Corners,
-    weights: wp.vec3,
+    hit: Hit,
     views: Views,
     scene: int,
 ):
     """Colour of a surface point: its albedo, or lit if there are `lights`."""
     first = meshes.objects[corners.k, MESH_VERTEX]
     material = meshes.face_material[corners.face]
+    weights = hit.weights
     t = (
         weights[0] * meshes.uv[first + corners.vertices[0]]
         + weights[1] * meshes.uv[first + corners.vertices[1]]
@@ -142,5 +174,5 @@ def shade(
     if views.lights.shape[1] > 0:
         T = views.T_camera_object[scene, corners.k]
         p = wp.transform_point(T, blend(weights, meshes.vertices, first, corners.vertices))
-        color = phong(color, camera_normal(meshes, corners, weights, T), p, views.lights, scene)
+        color = phong(color, camera_normal(meshes, corners, hit, views, scene), p, views.lights, scene)
     return color
