@@ -9,7 +9,8 @@ import warp as wp
 
 from ...._gradients.kernels.entry_point import entry_point
 from ...._scene.render_result import BACKGROUND_DEPTH
-from .shading import Views, blend, camera_normal, hit_at, shade
+from .shading import Views, blend, camera_normal, shade
+from .textures import hit_at
 from .visibility import (
     EMPTY,
     LOW_WORD,
@@ -89,7 +90,7 @@ def fill_buffers(
                 buffers.cam_coordinates[scene, row, column] = nothing
         else:
             corners = find_corners(meshes, clip, scene, int(key & LOW_WORD))
-            hit = hit_at(corners, pixel_center(column, columns), py)
+            hit = hit_at(corners, pixel_center(column, columns), py, columns, visible.shape[1])
             point = blend(hit.weights, meshes.vertices, meshes.objects[corners.k, MESH_VERTEX], corners.vertices)
             p_camera = wp.transform_point(views.T_camera_object[scene, corners.k], point)
             buffers.coord_depth[scene, row, column] = wp.vec4(point[0], point[1], point[2], p_camera[2])
@@ -115,7 +116,9 @@ def fill_buffers(
                     else:
                         sample_corners = find_corners(meshes, clip, scene, int(sample_key & LOW_WORD))
                         sample_px = pixel_center(sample_column, visible_samples.shape[2])
-                        sample_hit = hit_at(sample_corners, sample_px, sample_py)
+                        sample_hit = hit_at(
+                            sample_corners, sample_px, sample_py, visible_samples.shape[2], visible_samples.shape[1]
+                        )
                         color += shade(meshes, sample_corners, sample_hit, views, scene)
                         alpha += 1.0
             color /= float(supersample * supersample)
