@@ -90,7 +90,7 @@ class MeshRenderer(eqx.Module):
         background: ArrayLike | None = None,
         supersample: int = 1,
         antialias: bool = True,
-        texture_filter: Literal["mipmap", "bilinear"] = "mipmap",
+        texture_filter: Literal["bilinear", "mipmap"] = "bilinear",
         buffers: Literal["all", "core"] = "all",
     ):
         """Prepares the meshes.
@@ -110,9 +110,10 @@ class MeshRenderer(eqx.Module):
                 colour and alpha are, the others come from the pixel centre. 1 for none.
             antialias: whether outlines cover pixels in part, which makes images continuous in the pose and the
                 derivative of outlines exact. Without, images are hard and that derivative is estimated.
-            texture_filter: "mipmap" shows of a texture what a pixel covers: texels of a level whose size fits the
-                pixel's extent, between two levels and four texels of each (trilinear). "bilinear" takes four texels of
-                the image itself, so that textures finer than the pixels flicker as objects move.
+            texture_filter: "bilinear" takes four texels of the image itself, so that textures finer than the pixels
+                flicker as objects move. "mipmap" shows of a texture what a pixel covers, as the real stillleben does:
+                texels of a level whose size fits the pixel's extent, between two levels and four texels of each
+                (trilinear). Where a texture is an atlas of scraps, these mix with what lies between.
             buffers: "all", or "core" to fill only `rgb`, `coord_depth` and `instance_index`, which is all that
                 gradients and refinement need, and faster.
 

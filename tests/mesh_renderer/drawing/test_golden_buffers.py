@@ -40,7 +40,7 @@ def compare(golden, load) -> Callable[..., Comparison]:
         lighting = {}
         if phong:
             lighting = {key: data[key] for key in ("ambient_light", "light_directions", "light_colors")}
-            lighting |= {"shading": "phong", "exposure": data["manual_exposure"]}
+            lighting |= {"shading": "phong", "exposure": data["manual_exposure"], "texture_filter": "mipmap"}
         renderer = MeshRenderer([meshes[k] for k in rows], class_index=data["class_indices"], **lighting)
         rendered = jax.tree.map(np.asarray, renderer(scene))
         label = data["buf_instance_index"][..., 0]

@@ -51,6 +51,7 @@ def wrap(index: int, size: int):
 
 @wp.func
 def texel(meshes: Meshes, level: int, index: int):
+    """As it is stored: see `intensity`."""
     if meshes.float_texels.shape[0] > 0:
         f = wp.vec4()
         if level > 0:
@@ -63,7 +64,15 @@ def texel(meshes: Meshes, level: int, index: int):
         c = meshes.byte_coarse[index]
     else:
         c = meshes.byte_texels[index]
-    return wp.vec3(float(c[0]), float(c[1]), float(c[2])) / 255.0
+    return wp.vec3(float(c[0]), float(c[1]), float(c[2]))
+
+
+@wp.func
+def intensity(meshes: Meshes, color: wp.vec3):
+    """Of a mean of texels, from 0 to 1. Once for all of them: dividing takes longer than all else here."""
+    if meshes.float_texels.shape[0] > 0:
+        return color
+    return color / 255.0
 
 
 @wp.func
@@ -135,14 +144,14 @@ def sample_texture(meshes: Meshes, corners: Corners, hit: Hit):
     width = meshes.textures[material][1]
     height = meshes.textures[material][2]
     if width * height == 1:
-        return texel(meshes, 0, meshes.textures[material][0])
+        return intensity(meshes, texel(meshes, 0, meshes.textures[material][0]))
     first = meshes.objects[corners.k, MESH_VERTEX]
     t0 = meshes.uv[first + corners.vertices[0]]
     t1 = meshes.uv[first + corners.vertices[1]]
     t2 = meshes.uv[first + corners.vertices[2]]
     t = hit.weights[0] * t0 + hit.weights[1] * t1 + hit.weights[2] * t2
     if meshes.levels.shape[1] == 0:
-        return sample_level(meshes, material, 0, t)
+        return intensity(meshes, sample_level(meshes, material, 0, t))
     last = last_level(width, height)
     level = wp.min(level_at(corners, hit, t, t0, t1, t2, width, height), float(last))
     fine = int(level)
@@ -150,4 +159,4 @@ def sample_texture(meshes: Meshes, corners: Corners, hit: Hit):
     color = sample_level(meshes, material, fine, t)
     if share > 0.0:
         color = wp.lerp(color, sample_level(meshes, material, fine + 1, t), share)
-    return color
+    return intensity(meshes, color)
