@@ -217,13 +217,7 @@ def compare(pairs, scene, meshes, renderers, target, wanted, buffers: bool) -> N
                 add(pairs, (*loss, name, estimator), weighted, numeric[loss][name], seen)
             if buffers and loss[1] == "rgb" and not from_buffers and estimator == "1 sample":
                 estimate = sl.backpropagate_gradient_to_poses(scene, result, jnp.moveaxis(cotangent.rgb, -1, 0))
-                add(
-                    pairs,
-                    (*loss, "twist", "stillleben's estimator"),
-                    estimate * step.twist,
-                    numeric[loss]["twist"],
-                    seen,
-                )
+                add(pairs, (*loss, "twist", "stillleben's estimator"), estimate * step.twist, numeric[loss]["twist"], seen)
 
 
 def measure(group, scenes: int, seed: int) -> dict[tuple[str, str, str, str], list[tuple[np.ndarray, np.ndarray]]]:

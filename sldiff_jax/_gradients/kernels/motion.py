@@ -192,7 +192,9 @@ def value_step(layers: Layers, scene: int, row: int, column: int, step: wp.vec2i
 @wp.func
 def taken_step(layers: Layers, cotangents: Cotangents, scene: int, row: int, column: int, direction: int):
     """The objective's derivative by the weight with which a pixel takes of a neighbour."""
-    contrast = difference(value_towards(layers, scene, row, column, direction), value_at(layers, scene, row, column))
+    contrast = difference(
+        value_towards(layers, scene, row, column, direction), value_at(layers, scene, row, column)
+    )
     derivative = times(image_cotangent(cotangents, scene, row, column), contrast)
     return derivative + mask_step(layers, cotangents, scene, row, column, row, column, step_of(direction))
 
