@@ -55,14 +55,16 @@ def structure(tree: PyTree) -> tuple:
     return (definition, *((leaf.shape, str(leaf.dtype)) for leaf in leaves))
 
 
-def _sizes(mesh: Mesh) -> tuple[int, int, int, int, int]:
-    """Numbers of vertices, triangles, edges, texels and materials."""
-    return len(mesh.vertices), len(mesh.faces), len(mesh.edges), len(mesh.materials.texels), mesh.materials.count
+def _sizes(mesh: Mesh) -> tuple[int, ...]:
+    """Numbers of vertices, triangles, edges, texels, texels of coarser levels, such levels and materials."""
+    materials = mesh.materials
+    texels = len(materials.texels), len(materials.coarse), materials.levels.shape[1]
+    return len(mesh.vertices), len(mesh.faces), len(mesh.edges), *texels, materials.count
 
 
 def _padded(mesh: Mesh, sizes: tuple[int, ...], colored: bool) -> Mesh:
     """The mesh with more of everything: vertices at its first, triangles without area, edges without length."""
-    vertices, faces, edges, texels, materials = sizes
+    vertices, faces, edges, texels, coarse, levels, materials = sizes
     colors = mesh.colors
     if colored and colors is None:
         colors = jnp.ones_like(mesh.vertices)
@@ -75,13 +77,15 @@ def _padded(mesh: Mesh, sizes: tuple[int, ...], colored: bool) -> Mesh:
         "face_material": _longer(mesh.face_material, faces),
         "edges": _longer(mesh.edges, edges, 0),
         "texels": _longer(mesh.materials.texels, texels),
+        "coarse": _longer(mesh.materials.coarse, coarse, 0),
+        "levels": _longer(_longer(mesh.materials.levels.T, levels, 0).T, materials),
         "textures": _longer(mesh.materials.textures, materials),
         "base_colors": _longer(mesh.materials.base_colors, materials),
     }
     return eqx.tree_at(
         lambda m: (
             m.vertices, m.faces, m.normals, m.colors, m.uv, m.face_material, m.edges,
-            m.materials.texels, m.materials.textures, m.materials.base_colors,
+            m.materials.texels, m.materials.coarse, m.materials.levels, m.materials.textures, m.materials.base_colors,
         ),
         mesh,
         tuple(parts.values()),
@@ -92,5 +96,5 @@ def _padded(mesh: Mesh, sizes: tuple[int, ...], colored: bool) -> Mesh:
 def _longer(array: jax.Array, count: int, fill: int | None = None) -> jax.Array:
     """The array with its first row, or a number, repeated at the end."""
     rows = np.asarray(array)
-    last = rows[:1] if fill is None else np.full_like(rows[:1], fill)
+    last = rows[:1] if fill is None else np.full((1, *rows.shape[1:]), fill, rows.dtype)
     return jnp.asarray(np.concatenate([rows, np.repeat(last, count - len(rows), axis=0)]))

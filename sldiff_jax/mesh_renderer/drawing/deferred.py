@@ -7,6 +7,7 @@ colours, texture coordinates and lights. The visible triangles themselves are co
 from __future__ import annotations
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -25,6 +26,8 @@ class Surface(eqx.Module):
         vertices: (H, W, 3) int32, vertex numbers within the mesh, from 0.
         rows: (H, W, 3) int32, the same vertices as rows of the arrays of `Geometry`.
         weights: (H, W, 3) float32, perspective-correct barycentric coordinates.
+        steps: (2, H, W, 3) float32, change of the weights per pixel along x and y.
+        side: (H, W) float32, 1 where the triangle faces the camera, -1 where it shows its back.
     """
 
     visible: Array
@@ -33,6 +36,8 @@ class Surface(eqx.Module):
     vertices: Array
     rows: Array
     weights: Array
+    steps: Array
+    side: Array
 
     def blend(self, values: Float[Array, "vertices channels"]) -> Float[Array, "height width channels"]:
         """Vertex attributes (V, C) interpolated at the pixels: (H, W, C)."""
@@ -70,7 +75,20 @@ def find_surface(
     following, last = (1, 2, 0), (2, 0, 1)
     edges = q_x[..., following] * q_y[..., last] - q_x[..., last] * q_y[..., following]
     edges = jnp.where(visible[..., None], edges, 1.0)
-    return Surface(visible, k, face, vertices, rows, edges / edges.sum(axis=-1, keepdims=True))
+    area = edges.sum(axis=-1, keepdims=True)
+    weights = edges / area
+    w = clip[..., 3]
+    changes = jnp.stack(
+        [
+            (w[..., last] * q_y[..., following] - w[..., following] * q_y[..., last]) * 2 / width,
+            (w[..., following] * q_x[..., last] - w[..., last] * q_x[..., following]) * 2 / height,
+        ]
+    )
+    steps = (changes - weights * changes.sum(axis=-1, keepdims=True)) / area
+    x, y, w = jnp.moveaxis(T_clip_object[:, (0, 1, 3), :3], 1, 0)
+    mirrors = jnp.sum(x * jnp.cross(y, w), axis=-1) < 0
+    side = jnp.where((area[..., 0] > 0) == mirrors[k], 1.0, -1.0)
+    return Surface(visible, k, face, vertices, rows, weights, steps, side)
 
 
 def surface_buffers(
@@ -115,67 +133,123 @@ def surface_buffers(
 def camera_normals(
     geometry: Geometry, surface: Surface, T_camera_object: Float[Array, "objects 4 4"]
 ) -> Float[Array, "height width 3"]:
-    """(H, W, 3) float32: unit normals in the camera frame; a constant where no object is visible."""
+    """(H, W, 3) float32: unit normals in the camera frame, turned towards the camera where triangles show their backs.
+
+    A constant where no object is visible.
+    """
     n = _transform(T_camera_object[surface.object], surface.blend(geometry.normals), 0.0)[..., :3]
+    n = surface.side[..., None] * n
     squared = (n * n).sum(axis=-1, keepdims=True)
     usable = surface.visible[..., None] & (squared > 0)
     return jnp.where(usable, n, 1.0) / jnp.sqrt(jnp.where(usable, squared, 3.0))
 
 
+@eqx.filter_custom_jvp
+def drawn_albedo(
+    geometry: Geometry, surface: Surface, is_lit: bool, drawn: Float[Array, "height width 3"]
+) -> Float[Array, "height width 3"]:
+    """`albedo` where a kernel has computed it: only its derivative is computed here, by what is asked for."""
+    return drawn
+
+
+@drawn_albedo.def_jvp
+def _drawn_albedo_jvp(primals, tangents):
+    geometry, surface, is_lit, drawn = primals
+
+    def computed(geometry: Geometry, surface: Surface) -> Array:
+        return albedo(geometry, surface, is_lit)
+
+    return drawn, eqx.filter_jvp(computed, (geometry, surface), tuple(tangents[:2]))[1]
+
+
+def albedo(geometry: Geometry, surface: Surface, is_lit: bool) -> Float[Array, "height width 3"]:
+    """Texture, which light decodes, times base and vertex colour; that of an arbitrary triangle if nothing is seen."""
+    material = geometry.face_material[surface.face]
+    color = sample_texture(geometry, material, surface.blend(geometry.uv), texture_level(geometry, surface))
+    if is_lit:
+        above = jnp.where(color > 0.04045, color, 1.0)
+        color = jnp.where(color > 0.04045, ((above + 0.055) / 1.055) ** 2.4, color / 12.92)
+    color = color * geometry.base_colors[material]
+    return color * surface.blend(geometry.colors) if geometry.colors.shape[0] else color
+
+
 def surface_color(
     geometry: Geometry,
     surface: Surface,
+    albedo: Float[Array, "height width 3"],
     T_camera_object: Float[Array, "objects 4 4"],
     lights: Float[Array, "light_rows 3"],
     background: Float[Array, "rows columns 3"],
-) -> Float[Array, "height width 4"]:
-    """Colour and alpha of the pixels.
+) -> Float[Array, "height width 3"]:
+    """Colour of the pixels.
 
     Args:
         geometry: the meshes.
         surface: what the pixels see.
+        albedo: (H, W, 3) float32, colours without light.
         T_camera_object: (N, 4, 4) float32.
         lights: `Lighting.rows`, or no rows for the albedo.
         background: (H, W, 3) or (1, 1, 3) float32 in [0, 1].
 
     Returns:
-        (H, W, 4) float32 in [0, 1]; alpha is 1 on objects and 0 elsewhere.
+        (H, W, 3) float32 in [0, 1].
     """
     visible = surface.visible[..., None]
-    material = geometry.face_material[surface.face]
-    color = sample_texture(geometry, material, surface.blend(geometry.uv))
-    if lights.shape[0]:
-        above = jnp.where(color > 0.04045, color, 1.0)
-        color = jnp.where(color > 0.04045, ((above + 0.055) / 1.055) ** 2.4, color / 12.92)
-    color = color * geometry.base_colors[material]
-    if geometry.colors.shape[0]:
-        color = color * surface.blend(geometry.colors)
+    color = albedo
     if lights.shape[0]:
         point = _transform(T_camera_object[surface.object], surface.blend(geometry.vertices), 1.0)[..., :3]
         point = jnp.where(visible, point, 1.0)
         color = _phong(color, camera_normals(geometry, surface, T_camera_object), point, lights)
-    color = jnp.where(visible, color, background)
-    return jnp.clip(jnp.concatenate([color, visible.astype(color.dtype)], axis=-1), 0, 1)
+    return jnp.clip(jnp.where(visible, color, background), 0, 1)
+
+
+def texture_level(geometry: Geometry, surface: Surface) -> Float[Array, "height width"]:
+    """The level whose texels are as large as a pixel's extent in the texture: see the kernels. Constant."""
+    uv, steps = jax.lax.stop_gradient((geometry.uv[surface.rows], surface.steps))
+    size = geometry.textures[geometry.face_material[surface.face]][..., 1:]
+    extent = (steps[..., None] * uv).sum(axis=-2) * size
+    extent_sq = (extent**2).sum(axis=-1).max(axis=0)
+    return 0.5 * jnp.log2(jnp.where(extent_sq > 1, extent_sq, 1))
 
 
 def sample_texture(
-    geometry: Geometry, material: Int[Array, "height width"], uv: Float[Array, "height width 2"]
+    geometry: Geometry,
+    material: Int[Array, "height width"],
+    uv: Float[Array, "height width 2"],
+    level: Float[Array, "height width"],
 ) -> Float[Array, "height width 3"]:
-    """Bilinear, repeating texture lookup; v points up, row 0 of a texture is its top."""
-    offset, width, height = jnp.moveaxis(geometry.textures[material], -1, 0)
-    x = (uv[..., 0] - jnp.floor(uv[..., 0])) * width - 0.5
-    y = (1 - (uv[..., 1] - jnp.floor(uv[..., 1]))) * height - 0.5
-    column, row = jnp.floor(x).astype(jnp.int32), jnp.floor(y).astype(jnp.int32)
-    fx, fy = (x - column)[..., None], (y - row)[..., None]
+    """Trilinear, repeating texture lookup; v points up, row 0 of a texture is its top."""
+    first, width, height = jnp.moveaxis(geometry.textures[material], -1, 0)
 
-    def texel(down: int, right: int) -> Array:
-        index = offset + width * ((row + down) % height) + (column + right) % width
-        texels = geometry.texels[index, :3]
-        return texels.astype(jnp.float32) / 255 if texels.dtype == jnp.uint8 else texels
+    def bilinear(texels: Array, first: Array, width: Array, height: Array) -> Array:
+        x = (uv[..., 0] - jnp.floor(uv[..., 0])) * width - 0.5
+        y = (1 - (uv[..., 1] - jnp.floor(uv[..., 1]))) * height - 0.5
+        column, row = jnp.floor(x).astype(jnp.int32), jnp.floor(y).astype(jnp.int32)
+        fx, fy = (x - column)[..., None], (y - row)[..., None]
 
-    top = texel(0, 0) * (1 - fx) + texel(0, 1) * fx
-    bottom = texel(1, 0) * (1 - fx) + texel(1, 1) * fx
-    return top * (1 - fy) + bottom * fy
+        def texel(down: int, right: int) -> Array:
+            color = texels[first + width * ((row + down) % height) + (column + right) % width, :3]
+            return color.astype(jnp.float32) / 255 if color.dtype == jnp.uint8 else color
+
+        top = texel(0, 0) * (1 - fx) + texel(0, 1) * fx
+        bottom = texel(1, 0) * (1 - fx) + texel(1, 1) * fx
+        return top * (1 - fy) + bottom * fy
+
+    count = geometry.levels.shape[1]
+    if not count:
+        return bilinear(geometry.texels, first, width, height)
+    texels = jnp.concatenate([geometry.texels, geometry.float_coarse if geometry.images else geometry.coarse])
+    firsts = jnp.concatenate([geometry.textures[:, :1], len(geometry.texels) + geometry.levels], axis=1)
+    last = 31 - jax.lax.clz(jnp.maximum(width, height))
+    level = jnp.minimum(level, last)
+    fine = jnp.floor(level).astype(jnp.int32)
+
+    def at(level: Array) -> Array:
+        sides = (jnp.maximum(side >> level, 1) for side in (width, height))
+        return bilinear(texels, firsts[material, level], *sides)
+
+    share = (level - fine)[..., None]
+    return at(fine) * (1 - share) + at(jnp.minimum(fine + 1, last)) * share
 
 
 def _phong(albedo: Array, n: Array, p_camera: Array, lights: Array) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
 from ..meshes.mesh import Mesh
+from ..meshes.mipmaps import coarser, level_sizes
 
 
 class Geometry(eqx.Module):
@@ -25,9 +26,13 @@ class Geometry(eqx.Module):
         face_material: (F,) int32, row of `textures` and `base_colors`.
         texels: (T, 4) uint8, or float32 if a texture of any mesh is floating.
         textures: (M, 3) int32, first texel, width, height.
+        coarse: (K, 4) uint8, texels of the coarser levels of all images, or none without mipmaps. Of floating `texels`
+            the levels are computed when they are drawn, so that derivatives go through all of them.
+        levels: (M, L) int32, the first texel of each coarser level; L = 0 without mipmaps.
         base_colors: (M, 3) float32.
         edges: (E, 4) int32, vertex numbers within the mesh, see `Mesh.edges`.
         drawn_vertices, drawn_faces, drawn_edges: totals over all objects (static).
+        images: of floating `texels` with mipmaps the images: first texel, width, height, first coarse texel (static).
     """
 
     objects: Int[Array, "objects+1 6"]
@@ -39,13 +44,16 @@ class Geometry(eqx.Module):
     face_material: Int[Array, " faces"]
     texels: UInt8[Array, "texels 4"] | Float[Array, "texels 4"]
     textures: Int[Array, "materials 3"]
+    coarse: UInt8[Array, "coarse 4"]
+    levels: Int[Array, "materials levels"]
     base_colors: Float[Array, "materials 3"]
     edges: Int[Array, "edges 4"]
     drawn_vertices: int = eqx.field(static=True)
     drawn_faces: int = eqx.field(static=True)
     drawn_edges: int = eqx.field(static=True)
+    images: tuple[tuple[int, int, int, int], ...] = eqx.field(static=True)
 
-    def __init__(self, meshes: Sequence[Mesh]):
+    def __init__(self, meshes: Sequence[Mesh], *, mipmaps: bool = True):
         distinct = list({id(mesh): mesh for mesh in meshes}.values())
         row = {id(mesh): k for k, mesh in enumerate(distinct)}
         counts = [(mesh.vertices.shape[0], mesh.num_triangles, mesh.edges.shape[0]) for mesh in distinct]
@@ -79,6 +87,15 @@ class Geometry(eqx.Module):
             [mesh.materials.textures + jnp.array([first, 0, 0]) for mesh, first in zip(distinct, first_texel)],
             (0, 3), jnp.int32,
         )  # fmt: skip
+        first_coarse = _starts([mesh.materials.coarse.shape[0] for mesh in distinct])
+        levels = max([mesh.materials.levels.shape[1] for mesh in distinct], default=0) if mipmaps else 0
+        self.coarse = _packed([mesh.materials.coarse for mesh in distinct] if mipmaps else [], (0, 4), jnp.uint8)
+        self.levels = _packed(
+            [_widened(mesh.materials.levels + first, levels) for mesh, first in zip(distinct, first_coarse)],
+            (0, levels), jnp.int32,
+        )  # fmt: skip
+        images = [_images(mesh, *firsts) for mesh, *firsts in zip(distinct, first_texel, first_coarse)]
+        self.images = tuple(image for own in images for image in own) if mipmaps and floating else ()
         self.base_colors = _packed([mesh.materials.base_colors for mesh in distinct], (0, 3), jnp.float32)
 
     def check(self) -> None:
@@ -97,12 +114,55 @@ class Geometry(eqx.Module):
     @property
     def byte_texels(self) -> UInt8[Array, "texels 4"]:
         """`texels`, or none if they are floating."""
-        return self.texels if self.texels.dtype == jnp.uint8 else jnp.zeros((0, 4), jnp.uint8)
+        return jnp.zeros((0, 4), jnp.uint8) if self._is_floating else self.texels
 
     @property
     def float_texels(self) -> Float[Array, "texels 4"]:
         """`texels`, or none if they are bytes."""
-        return jnp.zeros((0, 4), jnp.float32) if self.texels.dtype == jnp.uint8 else self.texels
+        return self.texels if self._is_floating else jnp.zeros((0, 4), jnp.float32)
+
+    @property
+    def byte_coarse(self) -> UInt8[Array, "coarse 4"]:
+        """`coarse`, or none if `texels` are floating."""
+        return jnp.zeros((0, 4), jnp.uint8) if self._is_floating else self.coarse
+
+    @property
+    def float_coarse(self) -> Float[Array, "coarse 4"]:
+        """The coarser levels of floating `texels`, a differentiable function of them; none if they are bytes."""
+        coarse = jnp.zeros((self.coarse.shape[0] if self._is_floating else 0, 4), jnp.float32)
+        if coarse.size and not self.images:
+            raise ValueError(
+                "Texels that were bytes when the renderer was made cannot be replaced by floats: give the texture as "
+                "floats, Mesh(texture=...) or mesh.replace(texture=...), or draw with texture_filter='bilinear'."
+            )
+        for first, width, height, first_coarse in self.images:
+            image = self.texels[first : first + width * height].reshape(height, width, 4)
+            for _ in level_sizes(width, height):
+                image = coarser(image)
+                texels = image.reshape(-1, 4)
+                coarse = coarse.at[first_coarse : first_coarse + len(texels)].set(texels)
+                first_coarse += len(texels)
+        return coarse
+
+    @property
+    def _is_floating(self) -> bool:
+        return self.texels.dtype != jnp.uint8
+
+
+def _images(mesh: Mesh, first: int, first_coarse: int) -> list[tuple[int, int, int, int]]:
+    """The images of a mesh, whose first texel and first coarse texel are given, for `Geometry.images`."""
+    images = []
+    for width, height in mesh.materials.sizes:
+        images.append((first, width, height, first_coarse))
+        first += width * height
+        first_coarse += sum(w * h for w, h in level_sizes(width, height))
+    return images
+
+
+def _widened(levels: Array, count: int) -> Array:
+    """The first columns of (M, L), or zeros behind its last."""
+    levels = levels[:, :count]
+    return jnp.pad(levels, ((0, 0), (0, count - levels.shape[1])))
 
 
 def _starts(counts: list[int]) -> list[int]:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._gradients.moving_images import Layers, Moving, beyond
-from .deferred import Surface, find_surface, surface_color
+from .deferred import Surface, drawn_albedo, find_surface, surface_color
 from .geometry import Geometry
 from .launch import MeshDrawing, PerScene
 
@@ -32,18 +32,24 @@ def what_moves(
         T_clip_object=view.T_clip_object,
         point=surface.blend(geometry.vertices),
         edge=_edge_points(geometry, drawing, view.T_clip_object) if drawing.edge.size else None,
-        color=_sample_colors(geometry, surface, background, view),
+        color=_sample_colors(geometry, surface, background, view, drawing),
     )
 
 
 def _sample_colors(
-    geometry: Geometry, surface: Surface, background: Float[Array, "rows columns 3"], view: PerScene
+    geometry: Geometry,
+    surface: Surface,
+    background: Float[Array, "rows columns 3"],
+    view: PerScene,
+    drawing: MeshDrawing,
 ) -> Float[Array, "height width 3"]:
     height, width = surface.visible.shape
     rows, columns, _ = background.shape
     if rows * columns > 1:
         background = jnp.repeat(jnp.repeat(background, height // rows, axis=0), width // columns, axis=1)
-    return surface_color(geometry, surface, view.T_camera_object, view.lights, background)[..., :3]
+    is_lit = view.lights.shape[0] > 0
+    albedo = drawn_albedo(geometry, surface, is_lit, drawing.albedo if is_lit else drawing.layers.color)
+    return surface_color(geometry, surface, albedo, view.T_camera_object, view.lights, background)
 
 
 def _edge_points(

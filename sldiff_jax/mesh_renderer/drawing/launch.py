@@ -41,11 +41,14 @@ class MeshDrawing(eqx.Module):
         edge: (2, H, W) int32, number of the edge that crosses a pair among all that are drawn, -1 for none; or
             (2, 0, 0).
         triangle: (H, W) int32, number of the visible triangle among all that are drawn, -1 for none.
+        albedo: (H, W, 3) float32, the colours on which light falls, anything where nothing is seen; (0, 0, 3) without
+            lighting, where they are the layers' colours.
     """
 
     layers: Layers
     edge: Int[Array, "*batch 2 crossed_height crossed_width"]
     triangle: Int[Array, "*batch height width"]
+    albedo: Float[Array, "*batch lit_height lit_width 3"]
 
 
 @functools.cache
@@ -64,13 +67,14 @@ def draw_layers(height: int, width: int, supersample: int, crossings: bool):
             "clip": (scenes, geometry.drawn_vertices), "visible": image,
             "layers_row": image, "layers_color": image, "layers_depth": image, "layers_slope": image,
             "layers_crossings": pairs, "crossed_edge": pairs,
+            "albedo": image if per_scene.lights.shape[1] else (scenes, 0, 0),
         }  # fmt: skip
-        _, visible, row, color, depth, slope, crossed, edge = call(
+        _, visible, row, color, depth, slope, crossed, edge, albedo = call(
             _kernels()[2].draw, dims, *_meshes(geometry), *fields(_kernels()[0].Views, per_scene), background,
             footprint, geometry.drawn_faces, geometry.drawn_edges, supersample,
         )  # fmt: skip
         triangle = jax.lax.bitcast_convert_type(visible[..., 0], jnp.int32)  # the low word; all ones where empty
-        return MeshDrawing(Layers(row, color, depth, slope, crossed), edge, triangle)
+        return MeshDrawing(Layers(row, color, depth, slope, crossed), edge, triangle, albedo)
 
     return draw
 
@@ -109,6 +113,6 @@ def _meshes(geometry: Geometry) -> list[Array]:
 
 def _kernels() -> tuple[ModuleType, ...]:
     package = "sldiff_jax.mesh_renderer.drawing.kernels."
-    names = ("visibility", "shading", "buffers", "outlines")
+    names = ("visibility", "textures", "shading", "buffers", "outlines")
     _, *modules = load_kernels("sldiff_jax._gradients.kernels.layers", *(package + name for name in names))
-    return tuple(modules[1:])
+    return tuple(modules[-3:])

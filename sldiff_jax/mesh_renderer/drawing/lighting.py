@@ -22,8 +22,8 @@ class Lighting(eqx.Module):
     ``tone_map(exposure * (ambient * a + sum_l max(n.l, 0) * color_l * (0.96 a / pi + 0.04 s(n.h))))`` with l the
     direction to the light, h the unit vector between l and v, ``s(x) = (shininess + 2) / (8 pi) x^shininess`` and
     ``tone_map`` the ACES curve. No gamma after that. Textures are decoded from sRGB before, all other colours are
-    linear: this is what stillleben does, except for its microfacet highlights, shadows, ambient occlusion,
-    environment light and automatic exposure.
+    linear, and where a triangle shows its back, n is its normal the other way round: this is what stillleben does,
+    except for its microfacet highlights, shadows, ambient occlusion, environment light and automatic exposure.
 
     Attributes:
         ambient_light: (3,) float.

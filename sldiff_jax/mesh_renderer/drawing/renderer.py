@@ -53,8 +53,8 @@ class MeshRenderer(eqx.Module):
         - A pixel shows what is nearest at its centre, between the near and far planes of the projection.
         - Background pixels: 3000.0 in `coord_depth` and `cam_coordinates`, the background colour with alpha 0 in
           `rgb`, 0 elsewhere.
-        - `normals` are in the camera frame, interpolated, not turned towards the camera; channel 3 is the cosine
-          between the normal and the direction to the camera.
+        - `normals` are in the camera frame, interpolated, and the other way round where a triangle shows its back, as
+          light sees them too; channel 3 is the cosine between the normal and the direction to the camera.
 
     Attributes:
         geometry: the meshes, packed.
@@ -63,6 +63,7 @@ class MeshRenderer(eqx.Module):
         lighting: `Lighting`, or None for flat shading.
         supersample: samples per pixel and axis (static).
         antialias: whether outlines cover pixels in part (static).
+        mipmaps: whether textures are filtered (static).
         all_buffers: whether to fill the optional buffers (static).
     """
 
@@ -72,6 +73,7 @@ class MeshRenderer(eqx.Module):
     lighting: Lighting | None
     supersample: int = eqx.field(static=True)
     antialias: bool = eqx.field(static=True)
+    mipmaps: bool = eqx.field(static=True)
     all_buffers: bool = eqx.field(static=True)
 
     def __init__(
@@ -88,6 +90,7 @@ class MeshRenderer(eqx.Module):
         background: ArrayLike | None = None,
         supersample: int = 1,
         antialias: bool = True,
+        texture_filter: Literal["bilinear", "mipmap"] = "bilinear",
         buffers: Literal["all", "core"] = "all",
     ):
         """Prepares the meshes.
@@ -107,6 +110,10 @@ class MeshRenderer(eqx.Module):
                 colour and alpha are, the others come from the pixel centre. 1 for none.
             antialias: whether outlines cover pixels in part, which makes images continuous in the pose and the
                 derivative of outlines exact. Without, images are hard and that derivative is estimated.
+            texture_filter: "bilinear" takes four texels of the image itself, so that textures finer than the pixels
+                flicker as objects move. "mipmap" shows of a texture what a pixel covers, as the real stillleben does:
+                texels of a level whose size fits the pixel's extent, between two levels and four texels of each
+                (trilinear). Where a texture is an atlas of scraps, these mix with what lies between.
             buffers: "all", or "core" to fill only `rgb`, `coord_depth` and `instance_index`, which is all that
                 gradients and refinement need, and faster.
 
@@ -116,6 +123,8 @@ class MeshRenderer(eqx.Module):
         meshes = _list_of_meshes(meshes)
         if shading not in ("flat", "phong"):
             raise ValueError(f'shading must be "flat" or "phong", got {shading!r}.')
+        if texture_filter not in ("mipmap", "bilinear"):
+            raise ValueError(f'texture_filter must be "mipmap" or "bilinear", got {texture_filter!r}.')
         if buffers not in ("all", "core"):
             raise ValueError(f'buffers must be "all" or "core", got {buffers!r}.')
         if isinstance(supersample, bool) or not isinstance(supersample, int) or supersample < 1:
@@ -123,7 +132,8 @@ class MeshRenderer(eqx.Module):
         light = (ambient_light, light_directions, light_colors, exposure, shininess)
         if shading == "flat" and any(value is not None for value in light):
             raise ValueError('Light, exposure and shininess need shading="phong", got shading="flat".')
-        self.geometry = Geometry(meshes)
+        self.mipmaps = texture_filter == "mipmap"
+        self.geometry = Geometry(meshes, mipmaps=self.mipmaps)
         self.class_index = _class_labels(class_index, len(meshes))
         self.background = _background(background)
         self.lighting = None
@@ -207,7 +217,7 @@ class MeshRenderer(eqx.Module):
         meshes, count = _list_of_meshes(meshes), self.class_index.shape[0]
         if len(meshes) != count:
             raise ValueError(f"with_meshes takes {count} meshes, one per object, got {len(meshes)}.")
-        return eqx.tree_at(lambda renderer: renderer.geometry, self, Geometry(meshes))
+        return eqx.tree_at(lambda renderer: renderer.geometry, self, Geometry(meshes, mipmaps=self.mipmaps))
 
     def _check(self, scene: Scene) -> None:
         count, camera = self.class_index.shape[0], scene.camera
@@ -246,7 +256,7 @@ def _draw(renderer: MeshRenderer, scene: Scene) -> MeshDrawing:
         layers = Layers(
             nobody, background, *(jnp.zeros(size, jnp.float32) for size in ((height, width), (0, 0, 2), (2, 0, 0, 4)))
         )
-        return jax.lax.stop_gradient(MeshDrawing(layers, jnp.zeros((2, 0, 0), jnp.int32), nobody))
+        return jax.lax.stop_gradient(MeshDrawing(layers, jnp.zeros((2, 0, 0), jnp.int32), nobody, jnp.zeros((0, 0, 3))))
     draw = draw_layers(height, width, renderer.supersample, renderer.antialias)
     shared = (renderer.geometry, renderer.background)
     batch = (per_scene_inputs(renderer, scene), _footprint(renderer, scene.camera)[None])

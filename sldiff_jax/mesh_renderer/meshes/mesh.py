@@ -27,8 +27,8 @@ class Mesh(eqx.Module):
 
     Conventions:
         - Metres. The object frame is the frame of the vertices.
-        - Both sides of a triangle are drawn; the winding only matters for computed normals (counter-clockwise
-          seen from outside).
+        - Both sides of a triangle are drawn. Its front is where its corners run counter-clockwise: computed normals
+          point there, and light turns the normals where it shows its back.
         - uv (0, 0) is the lower left corner of the texture, v points up, textures repeat. Row 0 of a texture is its
           top. (glTF counts v downwards; `Mesh.load` converts.)
         - Colour of a point = texture x vertex colour x base colour of the material, all taken as they are: no gamma.

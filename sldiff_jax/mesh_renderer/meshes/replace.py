@@ -49,16 +49,12 @@ def _texels(mesh: Mesh, texture: ArrayLike | Sequence[ArrayLike]) -> Float[Array
     if any(len(shape) != 3 or shape[-1] != 3 for shape in shapes):
         raise ValueError(f"Mesh.replace texture must be (Ht, Wt, 3), got {shapes}.")
     images = [_checked(image, "texture", shape, unit=True) for image, shape in zip(images, shapes)]
-    sizes = [(image.shape[1], image.shape[0]) for image in images]
-    count = mesh.materials.texels.shape[0]
-    fits = sum(width * height for width, height in sizes) == count
-    if is_concrete(mesh.materials.textures):
-        rows = np.unique(np.asarray(mesh.materials.textures), axis=0)
-        fits = fits and sizes == [(int(width), int(height)) for _, width, height in rows]
-    if not fits:
+    sizes, own = [(image.shape[1], image.shape[0]) for image in images], list(mesh.materials.sizes)
+    if sizes != own:
         raise ValueError(
-            f"Mesh.replace keeps the topology: the images of this mesh have {count} texels in all, got images of "
-            f"(width, height) {sizes}. Make another Mesh for textures of another size."
+            f"Mesh.replace keeps the topology: the images of this mesh, (width, height) {own}, have "
+            f"{mesh.materials.texels.shape[0]} texels in all, got images of (width, height) {sizes}. Make another Mesh "
+            "for textures of another size."
         )
     flat = jnp.concatenate([image.reshape(-1, 3) for image in images])
     return jnp.concatenate([flat, jnp.ones_like(flat[:, :1])], axis=1)

@@ -11,6 +11,7 @@ import pytest
 import sldiff_jax as sl
 from sldiff_jax.mesh_renderer import Mesh, MeshRenderer, box_mesh, sphere_mesh
 from sldiff_jax.mesh_renderer.drawing.deferred import (
+    albedo,
     find_surface,
     mean_of_samples,
     quantized,
@@ -60,7 +61,11 @@ def triangles_of(renderer: MeshRenderer, scene: sl.Scene, scale: int = 1) -> jax
 def deferred_color(renderer: MeshRenderer, scene: sl.Scene, triangles: jax.Array) -> jax.Array:
     inputs = per_scene_inputs(renderer, scene)
     surface = find_surface(renderer.geometry, triangles, inputs.T_clip_object[0])
-    return surface_color(renderer.geometry, surface, inputs.T_camera_object[0], inputs.lights[0], renderer.background)
+    unlit = albedo(renderer.geometry, surface, renderer.lighting is not None)
+    color = surface_color(
+        renderer.geometry, surface, unlit, inputs.T_camera_object[0], inputs.lights[0], renderer.background
+    )
+    return jnp.concatenate([color, surface.visible[..., None].astype(color.dtype)], axis=-1)
 
 
 @eqx.filter_jit
@@ -151,7 +156,10 @@ def test_texture_lookup_repeats_and_v_points_up():
     geometry = MeshRenderer([mesh]).geometry
     corners = jnp.array([[0.25, 0.75], [0.75, 0.75], [0.25, 0.25], [0.75, 0.25]])
     for turns in (0.0, 3.0, -2.0):
-        colors = sample_texture(geometry, jnp.zeros((1, 4), jnp.int32), corners[None] + turns)
+        level = jnp.zeros((1, 4))
+        colors = sample_texture(geometry, jnp.zeros((1, 4), jnp.int32), corners[None] + turns, level)
         np.testing.assert_allclose(colors[0], [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]], atol=1e-5)
-    middle = sample_texture(geometry, jnp.zeros((1, 2), jnp.int32), jnp.array([[[0.5, 0.75], [0.0, 0.75]]]))
+    middle = sample_texture(
+        geometry, jnp.zeros((1, 2), jnp.int32), jnp.array([[[0.5, 0.75], [0.0, 0.75]]]), jnp.zeros((1, 2))
+    )
     np.testing.assert_allclose(middle[0], [[0.5, 0.5, 0]] * 2, atol=1e-5)  # the second one across the border

@@ -9,7 +9,8 @@ import warp as wp
 
 from ...._gradients.kernels.entry_point import entry_point
 from ...._scene.render_result import BACKGROUND_DEPTH
-from .shading import Views, blend, camera_normal, shade, surface_weights
+from .shading import Views, blend, camera_normal, shade
+from .textures import hit_at
 from .visibility import (
     EMPTY,
     LOW_WORD,
@@ -89,21 +90,20 @@ def fill_buffers(
                 buffers.cam_coordinates[scene, row, column] = nothing
         else:
             corners = find_corners(meshes, clip, scene, int(key & LOW_WORD))
-            weights = surface_weights(corners, pixel_center(column, columns), py)
-            point = blend(weights, meshes.vertices, meshes.objects[corners.k, MESH_VERTEX], corners.vertices)
-            T = views.T_camera_object[scene, corners.k]
-            p_camera = wp.transform_point(T, point)
+            hit = hit_at(corners, pixel_center(column, columns), py, columns, visible.shape[1])
+            point = blend(hit.weights, meshes.vertices, meshes.objects[corners.k, MESH_VERTEX], corners.vertices)
+            p_camera = wp.transform_point(views.T_camera_object[scene, corners.k], point)
             buffers.coord_depth[scene, row, column] = wp.vec4(point[0], point[1], point[2], p_camera[2])
             buffers.instance_index[scene, row, column] = wp.int16(views.instance_index[scene, corners.k])
             if all_buffers:
-                n = camera_normal(meshes, corners, weights, T)
+                n = camera_normal(meshes, corners, hit, views, scene)
                 buffers.class_index[scene, row, column] = wp.int16(class_index[corners.k])
                 buffers.normals[scene, row, column] = wp.vec4(n[0], n[1], n[2], -wp.dot(n, wp.normalize(p_camera)))
                 buffers.vertex_indices[scene, row, column] = corners.vertices + wp.vec3i(1, 1, 1)
-                buffers.barycentric_coeffs[scene, row, column] = weights
+                buffers.barycentric_coeffs[scene, row, column] = hit.weights
                 buffers.cam_coordinates[scene, row, column] = wp.vec4(p_camera[0], p_camera[1], p_camera[2], 1.0)
             if supersample == 1:
-                color = shade(meshes, corners, weights, views, scene)
+                color = shade(meshes, corners, hit, views, scene)
                 alpha = 1.0
         if supersample > 1:
             color = wp.vec3()
@@ -116,8 +116,10 @@ def fill_buffers(
                     else:
                         sample_corners = find_corners(meshes, clip, scene, int(sample_key & LOW_WORD))
                         sample_px = pixel_center(sample_column, visible_samples.shape[2])
-                        sample_weights = surface_weights(sample_corners, sample_px, sample_py)
-                        color += shade(meshes, sample_corners, sample_weights, views, scene)
+                        sample_hit = hit_at(
+                            sample_corners, sample_px, sample_py, visible_samples.shape[2], visible_samples.shape[1]
+                        )
+                        color += shade(meshes, sample_corners, sample_hit, views, scene)
                         alpha += 1.0
             color /= float(supersample * supersample)
             alpha /= float(supersample * supersample)

@@ -18,7 +18,8 @@ import warp as wp
 
 from ...._gradients.kernels.entry_point import entry_point
 from ...._gradients.kernels.layers import NOBODY, Layers, axis_weight
-from .shading import Views, shade, surface_weights
+from .shading import Views, albedo_at, lit
+from .textures import hit_at
 from .visibility import (
     DRAW_EDGE,
     DRAW_VERTEX,
@@ -65,6 +66,7 @@ def fill_layers(
     chunks: int,
     supersample: int,
     layers: Layers,
+    albedo: wp.array3d(dtype=wp.vec3),
 ):
     """What every sample shows. The samples of a row are dealt out to `chunks` threads."""
     scene, row, chunk = wp.tid()
@@ -82,12 +84,16 @@ def fill_layers(
             ]
         else:
             corners = find_corners(meshes, clip, scene, int(key & LOW_WORD))
-            weights = surface_weights(corners, pixel_center(column, columns), py)
+            hit = hit_at(corners, pixel_center(column, columns), py, columns, visible.shape[1])
+            weights = hit.weights
             w = weights[0] * corners.c0[3] + weights[1] * corners.c1[3] + weights[2] * corners.c2[3]
             layers.row[scene, row, column] = corners.k
             layers.depth[scene, row, column] = w
             layers.slope[scene, row, column] = depth_slope(corners, w)
-            layers.color[scene, row, column] = shade(meshes, corners, weights, views, scene)
+            unlit = albedo_at(meshes, corners, hit, views.lights.shape[1] > 0)
+            layers.color[scene, row, column] = lit(meshes, corners, hit, views, scene, unlit)
+            if albedo.shape[1] > 0:
+                albedo[scene, row, column] = unlit
         column += chunks
 
 
@@ -278,14 +284,21 @@ def draw(
     visible: wp.array3d(dtype=wp.vec2ui),
     layers: Layers,
     crossed_edge: wp.array4d(dtype=wp.int32),
+    albedo: wp.array3d(dtype=wp.vec3),
 ):
-    """What every sample shows, and where which edges cross, -1 for none; without crossings if they have no pairs."""
+    """What every sample shows, and where which edges cross, -1 for none; without crossings if they have no pairs.
+
+    Also the colour that light falls on; without if it has no pixels.
+    """
     wp.launch(transform_vertices, clip.shape, [meshes, views.T_clip_object], [clip])
     keys = launch_rasterize(meshes, triangles, clip, visible)
     scenes, height, width = keys.shape
     chunks = width if keys.device.is_cuda else 1
     wp.launch(
-        fill_layers, (scenes, height, chunks), [meshes, views, background, clip, keys, chunks, supersample, layers]
+        fill_layers,
+        (scenes, height, chunks),
+        [meshes, views, background, clip, keys, chunks, supersample, layers],
+        [albedo],
     )
     crossings = layers.crossings
     if crossings.size > 0:

@@ -4,7 +4,8 @@
 import warp as wp
 
 from ..lighting import REFLECTANCE as DIELECTRIC_REFLECTANCE
-from .visibility import MESH_VERTEX, Corners, Meshes, edge_functions
+from .textures import Hit, sample_texture
+from .visibility import MESH_VERTEX, Corners, Meshes
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False, "fast_math": False})
 
@@ -19,49 +20,6 @@ class Views:
     T_camera_object: wp.array2d(dtype=wp.mat44)
     instance_index: wp.array2d(dtype=wp.int32)
     lights: wp.array2d(dtype=wp.vec3)
-
-
-@wp.func
-def wrap(index: int, size: int):
-    """`index` modulo `size`, for negative numbers too."""
-    remainder = index % size
-    if remainder < 0:
-        remainder += size
-    return remainder
-
-
-@wp.func
-def texel(meshes: Meshes, index: int):
-    if meshes.float_texels.shape[0] > 0:
-        f = meshes.float_texels[index]
-        return wp.vec3(f[0], f[1], f[2])
-    c = meshes.byte_texels[index]
-    return wp.vec3(float(c[0]), float(c[1]), float(c[2])) / 255.0
-
-
-@wp.func
-def sample_texture(meshes: Meshes, material: int, u: float, v: float):
-    """Bilinear, repeating; v points up, row 0 of the texture is its top."""
-    offset = meshes.textures[material][0]
-    width = meshes.textures[material][1]
-    height = meshes.textures[material][2]
-    if width * height == 1:
-        return texel(meshes, offset)
-    x = (u - wp.floor(u)) * float(width) - 0.5
-    y = (1.0 - (v - wp.floor(v))) * float(height) - 0.5
-    column = int(wp.floor(x))
-    row = int(wp.floor(y))
-    fx = x - float(column)
-    fy = y - float(row)
-    left = wrap(column, width)
-    right = wrap(column + 1, width)
-    top = offset + width * wrap(row, height)
-    bottom = offset + width * wrap(row + 1, height)
-    return wp.lerp(
-        wp.lerp(texel(meshes, top + left), texel(meshes, top + right), fx),
-        wp.lerp(texel(meshes, bottom + left), texel(meshes, bottom + right), fx),
-        fy,
-    )
 
 
 @wp.func
@@ -80,15 +38,26 @@ def blend(weights: wp.vec3, values: wp.array(dtype=wp.vec3), first: int, vertice
 
 
 @wp.func
-def surface_weights(corners: Corners, px: float, py: float):
-    e = edge_functions(corners.c0, corners.c1, corners.c2, px, py)
-    return e / (e[0] + e[1] + e[2])
+def shows_its_back(hit: Hit, T_clip_object: wp.mat44):
+    """Whether the corners run clockwise, seen from the camera.
+
+    Also where the projection or the object's transform mirrors: the sign of the determinant says so.
+    """
+    T = T_clip_object
+    minor_x = T[1, 1] * T[3, 2] - T[1, 2] * T[3, 1]
+    minor_y = T[1, 2] * T[3, 0] - T[1, 0] * T[3, 2]
+    minor_z = T[1, 0] * T[3, 1] - T[1, 1] * T[3, 0]
+    return (hit.area > 0.0) == (T[0, 0] * minor_x + T[0, 1] * minor_y + T[0, 2] * minor_z > 0.0)
 
 
 @wp.func
-def camera_normal(meshes: Meshes, corners: Corners, weights: wp.vec3, T: wp.mat44):
-    n = blend(weights, meshes.normals, meshes.objects[corners.k, MESH_VERTEX], corners.vertices)
-    return wp.normalize(wp.transform_vector(T, n))
+def camera_normal(meshes: Meshes, corners: Corners, hit: Hit, views: Views, scene: int):
+    """Turned towards the camera where the triangle shows its back, as the real stillleben does."""
+    n = blend(hit.weights, meshes.normals, meshes.objects[corners.k, MESH_VERTEX], corners.vertices)
+    n = wp.normalize(wp.transform_vector(views.T_camera_object[scene, corners.k], n))
+    if shows_its_back(hit, views.T_clip_object[scene, corners.k]):
+        n = -n
+    return n
 
 
 @wp.func
@@ -118,29 +87,30 @@ def phong(albedo: wp.vec3, n: wp.vec3, p_camera: wp.vec3, lights: wp.array2d(dty
 
 
 @wp.func
-def shade(
-    meshes: Meshes,
-    corners: Corners,
-    weights: wp.vec3,
-    views: Views,
-    scene: int,
-):
-    """Colour of a surface point: its albedo, or lit if there are `lights`."""
-    first = meshes.objects[corners.k, MESH_VERTEX]
-    material = meshes.face_material[corners.face]
-    t = (
-        weights[0] * meshes.uv[first + corners.vertices[0]]
-        + weights[1] * meshes.uv[first + corners.vertices[1]]
-        + weights[2] * meshes.uv[first + corners.vertices[2]]
-    )
-    color = sample_texture(meshes, material, t[0], t[1])
-    if views.lights.shape[1] > 0:
+def albedo_at(meshes: Meshes, corners: Corners, hit: Hit, is_lit: bool):
+    """Texture, which light decodes, times base and vertex colour."""
+    color = sample_texture(meshes, corners, hit)
+    if is_lit:
         color = wp.vec3(linear_from_srgb(color[0]), linear_from_srgb(color[1]), linear_from_srgb(color[2]))
-    color = wp.cw_mul(color, meshes.base_colors[material])
+    color = wp.cw_mul(color, meshes.base_colors[meshes.face_material[corners.face]])
     if meshes.colors.shape[0] > 0:
-        color = wp.cw_mul(color, blend(weights, meshes.colors, first, corners.vertices))
-    if views.lights.shape[1] > 0:
-        T = views.T_camera_object[scene, corners.k]
-        p = wp.transform_point(T, blend(weights, meshes.vertices, first, corners.vertices))
-        color = phong(color, camera_normal(meshes, corners, weights, T), p, views.lights, scene)
+        first = meshes.objects[corners.k, MESH_VERTEX]
+        color = wp.cw_mul(color, blend(hit.weights, meshes.colors, first, corners.vertices))
     return color
+
+
+@wp.func
+def lit(meshes: Meshes, corners: Corners, hit: Hit, views: Views, scene: int, albedo: wp.vec3):
+    """Colour of a surface point: its albedo if there are no `lights`."""
+    if views.lights.shape[1] == 0:
+        return albedo
+    first = meshes.objects[corners.k, MESH_VERTEX]
+    p = blend(hit.weights, meshes.vertices, first, corners.vertices)
+    p = wp.transform_point(views.T_camera_object[scene, corners.k], p)
+    return phong(albedo, camera_normal(meshes, corners, hit, views, scene), p, views.lights, scene)
+
+
+@wp.func
+def shade(meshes: Meshes, corners: Corners, hit: Hit, views: Views, scene: int):
+    """Colour of a surface point."""
+    return lit(meshes, corners, hit, views, scene, albedo_at(meshes, corners, hit, views.lights.shape[1] > 0))

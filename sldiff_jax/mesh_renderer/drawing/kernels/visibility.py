@@ -32,7 +32,7 @@ MESH_EDGE = wp.constant(5)
 
 @wp.struct
 class Meshes:
-    """The arrays of `Geometry`, under the same names. One of the two kinds of texels is empty."""
+    """The arrays of `Geometry`, under the same names. One of the two kinds of texels is empty, of all levels."""
 
     objects: wp.array2d(dtype=wp.int32)
     vertices: wp.array(dtype=wp.vec3)
@@ -44,6 +44,9 @@ class Meshes:
     byte_texels: wp.array(dtype=wp.vec4ub)
     float_texels: wp.array(dtype=wp.vec4)
     textures: wp.array(dtype=wp.vec3i)
+    byte_coarse: wp.array(dtype=wp.vec4ub)
+    float_coarse: wp.array(dtype=wp.vec4)
+    levels: wp.array2d(dtype=wp.int32)
     base_colors: wp.array(dtype=wp.vec3)
     edges: wp.array(dtype=wp.vec4i)
 
