@@ -7,7 +7,7 @@ from jaxtyping import Array
 
 from .._gradients.rendering import Rendering
 from .._images.observation import Observation
-from .comparison import charbonnier, compared_region, largest_near, required, weigh
+from .comparison import charbonnier, compared_surface, presence, required, weigh
 from .loss import Kernel, Residuals, identity, residual_loss
 
 LUMINANCE = (0.299, 0.587, 0.114)
@@ -93,14 +93,17 @@ def huber_loss(rendering: Rendering, observation: Observation, *, delta: float |
 
 
 @residual_loss
-def zncc_loss(rendering: Rendering, observation: Observation) -> Residuals:
+def zncc_loss(rendering: Rendering, observation: Observation, *, contrast: float | Array = 0.02) -> Residuals:
     """One minus the zero-mean normalised cross-correlation of the colours, averaged over the channels.
 
-    Blind to gain and offset of each channel, hence for real photographs, whose lighting no renderer knows.
+    Blind to gain and offset of each channel, hence for real photographs, whose lighting no renderer knows. A channel
+    that does not vary inside of the object counts for nothing; where none does, nothing pulls.
 
     Args:
         rendering: the rendered images, (H, W).
         observation: must have rgb, (H, W, 3).
+        contrast: the standard deviation of a channel, in units of colour, of rendering or photo, with which it counts
+            half.
 
     Returns:
         Scalar float, 0 (equal up to gain and offset) to 2 (inverted); 1 where there is nothing to correlate.
@@ -108,31 +111,36 @@ def zncc_loss(rendering: Rendering, observation: Observation) -> Residuals:
     Raises:
         ValueError: if the observation has no rgb or another size.
     """
-    target = required(observation, "rgb", rendering)
-    weight = compared_region(rendering, observation)[..., None]
+    surface = compared_surface(rendering, observation)
+    weight = surface.weight[..., None]
     count = jnp.maximum(jnp.sum(weight), 1e-6)
 
-    def normalised(image: Array) -> Array:
-        centred = image - jnp.sum(image * weight, (0, 1)) / count
-        # A flat channel correlates with nothing; the floor keeps the root's derivative finite.
-        return centred / jnp.sqrt(jnp.sum(weight * centred**2, (0, 1)) + 1e-6 * count)
+    def centred(image: Array) -> tuple[Array, Array]:
+        image = image - jnp.sum(image * weight, (0, 1)) / count
+        return image, jnp.sum(weight * image**2, (0, 1)) / count
 
-    a, b = normalised(rendering.rgb), normalised(target)
-    # 1 - sum(a b) = sum((a - b)^2) / 2 for unit vectors. What the floor takes from their length is given back.
-    missing = jnp.mean(1 - 0.5 * jnp.sum(weight * (a**2 + b**2), (0, 1)))
-    return Residuals(a - b, weight / 6, offset=missing)
+    (a, a_variance), (b, b_variance) = centred(surface.rendered), centred(surface.observed)
+    present = presence(a_variance, contrast**2) * presence(b_variance, contrast**2)
+    share = present / jnp.maximum(jnp.sum(present), 1)
+    # 1 - sum(a b) = sum((a - b)^2) / 2 for unit vectors. The floor keeps the root's derivative finite.
+    a, b = (x / jnp.sqrt(count * (v + 1e-8)) for x, v in ((a, a_variance), (b, b_variance)))
+    return Residuals(a - b, 0.5 * share * weight, offset=1 - jnp.sum(share))
 
 
 @residual_loss
-def edge_loss(rendering: Rendering, observation: Observation, *, epsilon: float | Array = 0.1) -> Residuals:
+def edge_loss(
+    rendering: Rendering, observation: Observation, *, epsilon: float | Array = 0.1, contrast: float | Array = 0.01
+) -> Residuals:
     """Mean absolute difference of the brightness gradients, each image's divided by its own root mean square.
 
-    Blind to gain and offset, and to lighting that changes slowly over the image.
+    Blind to gain and offset, and to lighting that changes slowly over the image. Where rendering or photo has no edges
+    inside of the object, nothing pulls.
 
     Args:
         rendering: the rendered images, (H, W).
         observation: must have rgb, (H, W, 3).
         epsilon: differences below this, in units of the root mean square, are squared rather than absolute.
+        contrast: the root mean square, in brightness over two pixels, with which the edges of an image count half.
 
     Returns:
         Scalar float, 0 for equal edges, about 1 for unrelated ones and where there is nothing to compare.
@@ -140,27 +148,21 @@ def edge_loss(rendering: Rendering, observation: Observation, *, epsilon: float 
     Raises:
         ValueError: if the observation has no rgb or another size.
     """
-    target = required(observation, "rgb", rendering)
-    compared = compared_region(rendering, observation)
-    # A gradient reaches one pixel around its own: none may see what lies beyond the region.
-    weight = -largest_near(-compared)[..., None]
+    surface = compared_surface(rendering, observation, reach=1)
+    weight = surface.weight[..., None]
     count = jnp.maximum(jnp.sum(weight), 1e-6)
 
-    def normalised_gradients(image: Array) -> Array:
+    def gradients(image: Array) -> tuple[Array, Array]:
         brightness = jnp.pad(image @ jnp.array(LUMINANCE, image.dtype), 1, mode="edge")
         along_x = brightness[1:-1, 2:] - brightness[1:-1, :-2]
         along_y = brightness[2:, 1:-1] - brightness[:-2, 1:-1]
-        gradients = jnp.stack([along_x, along_y], axis=-1)
-        # One grey level per pixel counts as noise.
-        return gradients / jnp.sqrt(jnp.sum(weight * gradients**2) / count + 1e-4)
+        both = jnp.stack([along_x, along_y], axis=-1)
+        return both, jnp.sum(weight * both**2) / count
 
-    difference = normalised_gradients(rendering.rgb) - normalised_gradients(target)
-    return Residuals(
-        difference,
-        0.5 * weight / count,
-        charbonnier(epsilon),
-        offset=jnp.sum(weight) == 0,
-    )
+    (a, a_square), (b, b_square) = gradients(surface.rendered), gradients(surface.observed)
+    present = presence(a_square, contrast**2) * presence(b_square, contrast**2)
+    difference = a / jnp.sqrt(a_square + 1e-8) - b / jnp.sqrt(b_square + 1e-8)
+    return Residuals(difference, 0.5 * present * weight / count, charbonnier(epsilon), offset=1 - present)
 
 
 def _photometric(rendering: Rendering, observation: Observation, kernel: Kernel) -> Residuals:

@@ -5,7 +5,8 @@ coarse start. Each pixel counts as much as the observation's weight says, if it 
 
 Correlation, edges and depth are compared where the rendering shows an object and, if the observation has a mask, inside
 that mask. That region is not differentiated: an object shall not gain by hiding what it fails to explain. Its outline
-is the mask's business. Where nothing is to be compared, a loss takes the value of a bad match.
+is the mask's business. Where nothing is to be compared, a loss takes the value of a bad match, and pulls nowhere: so
+does correlation where a surface shows no contrast.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from jaxtyping import Array, Float
 from .._gradients.rendering import Rendering
 from .._images.observation import Observation
 from .._scene.typing import ScalarImage
+from .filters import SmoothedRendering, Surface, bare_surface, smallest_near
 from .loss import Kernel
 
 LossFunction = Callable[[Rendering, Observation], Float[Array, ""]]
@@ -52,6 +54,31 @@ def compared_region(rendering: Rendering, observation: Observation) -> ScalarIma
     return weigh(observation, seen if observation.mask is None else seen * observation.mask)
 
 
-def largest_near(image: ScalarImage) -> ScalarImage:
-    """(H, W): the largest value within a window of 3 x 3 pixels."""
-    return jax.lax.reduce_window(image, -jnp.inf, jax.lax.max, (3, 3), (1, 1), "SAME")
+def compared_surface(rendering: Rendering, observation: Observation, *, reach: int = 0) -> Surface:
+    """The object's colours, rendered and observed, where they may be compared.
+
+    On its outline the object is mixed with a background that the photo does not have. This contrast is no property of
+    the object: pixels of the outline are left out, whose colour changes as the outline moves.
+
+    Args:
+        rendering: the rendered images.
+        observation: whose mask and weight count.
+        reach: by how many pixels around its own each comparison looks.
+    """
+    target = required(observation, "rgb", rendering)
+    surface = rendering.surface if isinstance(rendering, SmoothedRendering) else None
+    if surface is None:
+        surface = bare_surface(rendering, observation, target)
+    weight = surface.weight
+    for _ in range(reach):
+        weight = smallest_near(weight)
+    return surface._replace(weight=weight)
+
+
+def presence(variance: Array, least: float) -> Array:
+    """How far a contrast can be told from none, 0 to 1: a half at the least variance. Not differentiated.
+
+    It vanishes faster than the variance, so that what is divided by the deviation vanishes with it.
+    """
+    squared = jax.lax.stop_gradient(variance) ** 2
+    return squared / (squared + least**2)

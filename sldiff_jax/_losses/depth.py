@@ -9,7 +9,8 @@ from jaxtyping import Array
 from .._gradients.rendering import Rendering
 from .._images.observation import Observation
 from .._scene.typing import ScalarImage
-from .comparison import charbonnier, compared_region, largest_near, required
+from .comparison import charbonnier, compared_region, required
+from .filters import largest_near
 from .loss import Residuals, residual_loss
 
 

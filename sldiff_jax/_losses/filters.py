@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -39,6 +40,64 @@ def smooth(
             planes, weights.reshape(1, 1, *axis), strides, "VALID", precision=jax.lax.Precision.HIGHEST
         )
     return jnp.moveaxis(planes[:, 0], 0, -1).reshape(*planes.shape[-2:], *image.shape[2:])
+
+
+def largest_near(image: ScalarImage) -> ScalarImage:
+    """(H, W): the largest value within a window of 3 x 3 pixels."""
+    return jax.lax.reduce_window(image, -jnp.inf, jax.lax.max, (3, 3), (1, 1), "SAME")
+
+
+def smallest_near(image: ScalarImage) -> ScalarImage:
+    """(H, W): the smallest value within a window of 3 x 3 pixels."""
+    return -largest_near(-image)
+
+
+class Surface(NamedTuple):
+    """The colour of an object without what it is mixed with on its outline.
+
+    Attributes:
+        rendered: (H, W, 3) float.
+        observed: (H, W, 3) float, smoothed over the same pixels.
+        weight: (H, W) float, how much of each pixel is to be compared. Not differentiated.
+    """
+
+    rendered: ColorImage
+    observed: ColorImage
+    weight: ScalarImage
+
+
+class SmoothedRendering(Rendering):
+    """A smoothed rendering, which knows the surface of its object by itself."""
+
+    surface: Surface | None = None
+
+
+def bare_surface(rendering: Rendering, observation: Observation, rgb: ColorImage) -> Surface:
+    """That of a rendering and an observation, of this colour, which were not smoothed."""
+    weight = smallest_near(jax.lax.stop_gradient(rendering.mask))
+    for factor in (observation.mask, observation.weight):
+        weight = weight if factor is None else weight * factor
+    return Surface(rendering.rgb, rgb, weight)
+
+
+def smooth_both(
+    rendering: Rendering, observation: Observation, kernel: tuple[float, ...], *, stride: int = 1
+) -> tuple[SmoothedRendering, Observation]:
+    """A rendering and an observation, smoothed; the colours of the object also over its own pixels alone."""
+    surface = rendering.surface if isinstance(rendering, SmoothedRendering) else None
+    if surface is None and observation.rgb is not None and observation.rgb.shape == rendering.rgb.shape:
+        surface = bare_surface(rendering, observation, observation.rgb)
+    if surface is not None:
+        share = smooth(surface.weight, kernel, stride=stride)
+        enough = share > 1e-3
+        images = [
+            smooth(image * surface.weight[..., None], kernel, stride=stride) / jnp.where(enough, share, 1)[..., None]
+            for image in (surface.rendered, surface.observed)
+        ]
+        surface = Surface(*images, weight=jnp.where(enough, share, 0))
+    smoothed = smooth_rendering(rendering, kernel, stride=stride)
+    fields = (smoothed.rgb, smoothed.depth, smoothed.mask, smoothed.object_masks)
+    return SmoothedRendering(*fields, surface), smooth_observation(observation, kernel, stride=stride)
 
 
 def smooth_rendering(rendering: Rendering, kernel: tuple[float, ...], *, stride: int = 1) -> Rendering:

@@ -83,6 +83,23 @@ class Loss(eqx.Module):
         """The loss, a scalar."""
         return _total(self.residuals(rendering, observation))
 
+    @property
+    def learns(self) -> bool:
+        """Whether `prepared` changes anything."""
+        return False
+
+    def prepared(
+        self, rendering: Rendering, observation: Observation, smoothing: Callable[[Array], Array] | None = None
+    ) -> Loss:
+        """The loss with what it learns from a first look, before a stage of `refine_poses`: itself, for most.
+
+        Args:
+            rendering: where the stage begins, (H, W).
+            observation: the observed images, (H, W), of the stage's size.
+            smoothing: what the images pass before they are compared.
+        """
+        return self
+
     def __hash__(self) -> int:
         """Equal losses have the same structure; options may be arrays, which have no hash."""
         return hash(jax.tree.structure(self))
@@ -124,6 +141,15 @@ class _Sum(Loss):
     def residuals(self, rendering: Rendering, observation: Observation) -> tuple[Residuals, ...]:
         return self.first.residuals(rendering, observation) + self.second.residuals(rendering, observation)
 
+    @property
+    def learns(self) -> bool:
+        return self.first.learns or self.second.learns
+
+    def prepared(
+        self, rendering: Rendering, observation: Observation, smoothing: Callable[[Array], Array] | None = None
+    ) -> Loss:
+        return _Sum(*(loss.prepared(rendering, observation, smoothing) for loss in (self.first, self.second)))
+
 
 class _Scaled(Loss):
     loss: Loss
@@ -137,6 +163,15 @@ class _Scaled(Loss):
             part._replace(weights=self.factor * part.weights, offset=self.factor * part.offset)
             for part in self.loss.residuals(rendering, observation)
         )
+
+    @property
+    def learns(self) -> bool:
+        return self.loss.learns
+
+    def prepared(
+        self, rendering: Rendering, observation: Observation, smoothing: Callable[[Array], Array] | None = None
+    ) -> Loss:
+        return _Scaled(self.loss.prepared(rendering, observation, smoothing), self.factor)
 
 
 class ResidualLoss(Loss):
@@ -237,6 +272,15 @@ class _Weighted(Loss):
 
     def residuals(self, rendering: Rendering, observation: Observation) -> tuple[Residuals, ...]:
         return self.loss.residuals(rendering, self._weigh(rendering, observation))
+
+    @property
+    def learns(self) -> bool:
+        return self.loss.learns
+
+    def prepared(
+        self, rendering: Rendering, observation: Observation, smoothing: Callable[[Array], Array] | None = None
+    ) -> Loss:
+        return _Weighted(self.loss.prepared(rendering, self._weigh(rendering, observation), smoothing), self.weight)
 
     def _weigh(self, rendering: Rendering, observation: Observation) -> Observation:
         if self.weight.shape != rendering.mask.shape:

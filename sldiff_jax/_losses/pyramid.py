@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._gradients.rendering import Rendering
 from .._images.observation import Observation
-from .filters import BINOMIAL, gaussian, smooth_observation, smooth_rendering
+from .filters import BINOMIAL, gaussian, smooth, smooth_both
 from .loss import Loss, Residuals
 
 
@@ -58,9 +60,21 @@ class _Blurred(Loss):
     def residuals(self, rendering: Rendering, observation: Observation) -> tuple[Residuals, ...]:
         return self.loss.residuals(*self._blur(rendering, observation))
 
+    @property
+    def learns(self) -> bool:
+        return self.loss.learns
+
+    def prepared(
+        self, rendering: Rendering, observation: Observation, smoothing: Callable[[Array], Array] | None = None
+    ) -> Loss:
+        def both(image: Array) -> Array:
+            return smooth(image if smoothing is None else smoothing(image), gaussian(self.sigma))
+
+        return _Blurred(self.loss.prepared(rendering, observation, both), self.sigma)
+
     def _blur(self, rendering: Rendering, observation: Observation) -> tuple[Rendering, Observation]:
         kernel = gaussian(self.sigma)
-        return smooth_rendering(rendering, kernel), smooth_observation(observation, kernel)
+        return smooth_both(rendering, observation, kernel)
 
 
 class _Pyramid(Loss):
@@ -85,7 +99,6 @@ class _Pyramid(Loss):
             )
         levels = [(rendering, observation)]
         for _ in range(self.levels - 1):
-            rendering = smooth_rendering(rendering, BINOMIAL, stride=2)
-            observation = smooth_observation(observation, BINOMIAL, stride=2)
+            rendering, observation = smooth_both(rendering, observation, BINOMIAL, stride=2)
             levels.append((rendering, observation))
         return levels

@@ -97,10 +97,10 @@ For masks of zeros and ones this is `silhouette_loss`, from which least squares 
 
 def _visible(rendering: Rendering, observation: Observation) -> ScalarImage:
     """(H, W): how much each pixel of the mask counts. Not differentiated."""
-    return weigh(observation, 1 - _occluders(rendering, observation) * (1 - required(observation, "mask", rendering)))
+    return weigh(observation, 1 - occluders(rendering, observation) * (1 - required(observation, "mask", rendering)))
 
 
-def _occluders(rendering: Rendering, observation: Observation) -> ScalarImage:
+def occluders(rendering: Rendering, observation: Observation) -> ScalarImage:
     """(H, W): 1 where something measured lies in front of the object, or of the object next to the pixel."""
     if observation.depth is None:
         return jnp.zeros_like(rendering.mask)

@@ -56,8 +56,18 @@ def region(p, t, hidden):
     return t.weight * p.mask * (1 if t.mask is None else t.mask)
 
 
+def least_around(w):
+    w = np.pad(w, 1, mode="edge")
+    return np.min([w[i : i + HEIGHT, j : j + WIDTH] for i in range(3) for j in range(3)], axis=0)
+
+
+def surface(p, t):
+    """Pixels of the outline, which are mixed with the background, are left out."""
+    return t.weight * least_around(p.mask) * (1 if t.mask is None else t.mask)
+
+
 def correlation(p, t, hidden):
-    w = region(p, t, hidden)
+    w = surface(p, t)
     scores = []
     for c in range(3):
         a, b = p.rgb[..., c], t.rgb[..., c]
@@ -68,8 +78,7 @@ def correlation(p, t, hidden):
 
 def edges(p, t, hidden):
     """Central differences; they reach one pixel around their own, which must lie in the region."""
-    w = np.pad(region(p, t, hidden), 1, mode="edge")
-    w = np.min([w[i : i + HEIGHT, j : j + WIDTH] for i in range(3) for j in range(3)], axis=0)
+    w = least_around(surface(p, t))
 
     def gradients(rgb):
         brightness = np.pad(rgb @ [0.299, 0.587, 0.114], 1, mode="edge")
@@ -368,3 +377,96 @@ def test_a_loss_names_what_is_missing_and_what_does_not_fit(rendering, name):
         missing = COMPARES.get(name, "rgb")
         with pytest.raises(ValueError, match=f"compares {missing}, and the observation has none"):
             LOSSES[name](rendering, observed(rendering, **{missing: None}))
+
+
+# --- surfaces without contrast ----------------------------------------------------------------------------------------
+
+
+def disc(contrast: float, *, radius: float = 9.3, height: int = 33, width: int = 40) -> sl.Rendering:
+    """A round object with an antialiased outline before black, with a print of that contrast."""
+    y, x = np.mgrid[:height, :width] + 0.5
+    mask = np.clip(radius - np.hypot(x - width / 2, y - height / 2) + 0.5, 0, 1)
+    print_ = 0.6 + contrast * np.random.default_rng(8).normal(size=(height, width, 3)).clip(-1, 1)
+    return sl.Rendering(*(jnp.asarray(a, jnp.float32) for a in (print_ * mask[..., None], 0.5 * mask, mask)))
+
+
+def photo_of(rendering: sl.Rendering) -> sl.Observation:
+    shape = rendering.rgb.shape
+    return sl.Observation(jnp.asarray(np.random.default_rng(9).random(shape), jnp.float32), mask=rendering.mask)
+
+
+OF_CONTRAST = {
+    "zncc": sl.zncc_loss,
+    "edge": sl.edge_loss,
+    "blurred": sl.blurred(sl.zncc_loss, 2.0),
+    "blurred edges": sl.blurred(sl.edge_loss, 2.0),
+    "pyramid": sl.pyramid(sl.zncc_loss, 2),
+}
+
+
+@pytest.mark.parametrize("name", OF_CONTRAST)
+def test_a_surface_of_one_colour_has_neither_gradient_nor_curvature(name):
+    """Whatever moves its outline: there the rendering changes from its colour to the background's."""
+    loss, flat = OF_CONTRAST[name], disc(0.0)
+    rim = (np.asarray(flat.mask) < 1)[..., None]
+    tangent = jnp.asarray(rim * np.random.default_rng(10).normal(size=flat.rgb.shape), jnp.float32)
+
+    def moved(step, rendering):
+        return dataclasses.replace(rendering, rgb=rendering.rgb + step * tangent)
+
+    seen = photo_of(flat)
+    value, slope = jax.value_and_grad(lambda step: loss(moved(step, flat), seen))(0.0)
+    np.testing.assert_allclose([value, slope], [1, 0], atol=1e-4)
+    for part in range(len(loss.residuals(flat, seen))):
+        _, change = jax.jvp(lambda step, k=part: loss.residuals(moved(step, flat), seen)[k].values, (0.0,), (1.0,))
+        curvature = np.sum(np.asarray(loss.residuals(flat, seen)[part].curvature()) * np.asarray(change) ** 2)
+        assert curvature < 1e-6
+    printed = disc(0.3)
+    assert abs(float(jax.grad(lambda step: loss(disc_moved(step), photo_of(printed)))(0.0))) > 1e-4
+
+
+def disc_moved(step):
+    printed = disc(0.3)
+    change = jnp.asarray(np.random.default_rng(11).normal(size=printed.rgb.shape), jnp.float32)
+    return dataclasses.replace(printed, rgb=printed.rgb + step * change * printed.mask[..., None])
+
+
+@pytest.mark.parametrize("name", OF_CONTRAST)
+def test_contrast_comes_in_smoothly(name):
+    seen = photo_of(disc(0.3))
+
+    def steepness(contrast):
+        gradient = jax.grad(lambda rgb: OF_CONTRAST[name](dataclasses.replace(disc(contrast), rgb=rgb), seen))
+        return float(jnp.linalg.norm(gradient(disc(contrast).rgb)))
+
+    slopes = [steepness(contrast) for contrast in (0.0, 1e-4, 1e-3, 1e-2, 0.1)]
+    assert slopes[0] < 1e-4 and slopes[1] < 1e-2 * max(slopes) and slopes[-1] > 0
+    assert max(slopes) < 60 * slopes[-1]
+
+
+def test_a_channel_without_contrast_takes_nothing_from_the_others():
+    printed = disc(0.3)
+    seen = photo_of(printed)
+    one_flat = dataclasses.replace(printed, rgb=printed.rgb.at[..., 2].set(0.4 * printed.mask))
+    two = [float(sl.zncc_loss(keep(printed, k), keep_seen(seen, k))) for k in (0, 1)]
+    np.testing.assert_allclose(sl.zncc_loss(one_flat, seen), np.mean(two), rtol=1e-3)
+
+
+def keep(rendering, channel):
+    return dataclasses.replace(rendering, rgb=jnp.repeat(rendering.rgb[..., channel, None], 3, axis=-1))
+
+
+def keep_seen(seen, channel):
+    return dataclasses.replace(seen, rgb=jnp.repeat(seen.rgb[..., channel, None], 3, axis=-1))
+
+
+def test_the_background_is_not_blurred_into_the_object():
+    """Neither black around the rendering, nor what stands beside the object in the photo."""
+    printed = disc(0.3)
+    inside = np.asarray(printed.mask)[..., None]
+    values = []
+    for beside in (0.0, 1.0):
+        rgb = jnp.asarray(np.asarray(printed.rgb) + (1 - inside) * beside, jnp.float32)
+        values.append(float(sl.blurred(sl.zncc_loss, 2.0)(printed, sl.Observation(rgb, mask=printed.mask))))
+    np.testing.assert_allclose(values[0], values[1], atol=1e-3)
+    assert values[0] < 1e-3
