@@ -30,14 +30,14 @@ import numpy as np
 
 import sldiff_jax as sl
 from sldiff_jax import visualize
+from sldiff_jax._refine.recipe import Recipe, choose_recipe
 from sldiff_jax.cli._camera_files import parse_intrinsics
 from sldiff_jax.cli._documents import read_document
 from sldiff_jax.cli._fit import count_steps, fit
 from sldiff_jax.cli._named_losses import parse_loss
-from sldiff_jax.cli._photo_stages import photo_stages
+from sldiff_jax.cli._photo_fit import MARGIN
 from sldiff_jax.cli._pose_files import parse_pose
 from sldiff_jax.cli._scores import pose_distance, score
-from sldiff_jax.cli.refine import MARGIN
 
 COLORS = ("l1", "l2", "huber", "photometric", "zncc", "edge")
 GEOMETRY = ("depth", "silhouette", "dice", "neg_iou")
@@ -105,8 +105,14 @@ def load(folder: pathlib.Path, longer_side: int) -> Photo:
 
 def refine(photo: Photo, loss: str) -> sl.Refinement:
     """The refinement from the given pose."""
-    stages = photo_stages(photo.small_observation, STEPS, None if loss == "default" else parse_loss(loss))
-    return fit(photo.small_scene, photo.small_observation, photo.renderer, list(stages.values()))
+    recipe = recipe_of(photo, None if loss == "default" else parse_loss(loss))
+    return fit(photo.small_scene, photo.small_observation, photo.renderer, recipe)
+
+
+def recipe_of(photo: Photo, loss: sl.Loss | None = None) -> Recipe:
+    """What the command would do."""
+    look = sl.render(photo.small_scene, photo.renderer)
+    return choose_recipe(look, photo.small_observation, STEPS, loss=loss)
 
 
 def with_pose(photo: Photo, T_camera_object) -> sl.Scene:
@@ -211,8 +217,7 @@ def from_random_starts(photo: Photo, T_camera_object, count: int, seed: int) -> 
         jax.random.key(seed), around, count + 1, rotation=math.radians(SPREAD_DEGREES), translation=SPREAD_METRES
     )[1:]
     # Each start for itself: none is given up for another.
-    stages = photo_stages(photo.small_observation, STEPS)
-    alone = [dataclasses.replace(stage, keep=None) for stage in stages.values()]
+    alone = [dataclasses.replace(stage, keep=None) for stage in recipe_of(photo).stages.values()]
     refinement = fit(around, photo.small_observation, photo.renderer, alone, starts=starts)
     ends = refinement.T_world_object
     lines = ["| start | distance at the start | at the end | IoU | depth residual |", "|---|---|---|---|---|"]

@@ -33,6 +33,8 @@ from ._losses.loss import residual_loss as residual_loss
 from ._losses.loss import weighted as weighted
 from ._losses.pyramid import blurred as blurred
 from ._losses.pyramid import pyramid as pyramid
+from ._losses.region import RegionLoss as RegionLoss
+from ._losses.region import region_loss as region_loss
 from ._losses.silhouette import dice_loss as dice_loss
 from ._losses.silhouette import neg_iou_loss as neg_iou_loss
 from ._losses.silhouette import silhouette_loss as silhouette_loss

@@ -75,7 +75,7 @@ def compared_surface(rendering: Rendering, observation: Observation, *, reach: i
     return surface._replace(weight=weight)
 
 
-def presence(variance: Array, least: float) -> Array:
+def presence(variance: Array, least: float | Array) -> Array:
     """How far a contrast can be told from none, 0 to 1: a half at the least variance. Not differentiated.
 
     It vanishes faster than the variance, so that what is divided by the deviation vanishes with it.

@@ -22,7 +22,16 @@ from .._losses.comparison import LossFunction
 from .._scene.scene import Scene
 from .._scene.typing import PoseDelta, PoseDeltas, Transform, Transforms
 from .devices import Device, spread
-from .least_squares import GaussNewton, LevenbergMarquardt, Trust, first_trust, judge, normal_equations, solve
+from .least_squares import (
+    GaussNewton,
+    LevenbergMarquardt,
+    NormalEquations,
+    Trust,
+    first_trust,
+    judge,
+    normal_equations,
+    solve,
+)
 
 Method = optax.GradientTransformation | GaussNewton | LevenbergMarquardt
 Retraction = Callable[[Transform, PoseDelta], Transform]
@@ -60,7 +69,11 @@ class Progress(NamedTuple):
         step: how many steps were made.
         T_world_object: (K, N, 4, 4) float, the poses to evaluate next.
         memory: what the method remembers, a leading axis of K on each array.
-        length: (K,) float, length of the last step.
+        length: (K,) float, length of the last step; infinite for a short one that tells nothing.
+        longest: (K,) float, of all steps.
+        newton: (K,) float, length of the undamped step of least squares from the poses kept; infinite without.
+        pull: (K,) float, the gradient's length there.
+        curvature: (K, N, 6, 6) float, that of least squares there; zero without.
         visible: (K,) bool, whether all objects show at the poses from which the next step is made.
         loss: (K,) float, the loss of these poses.
         losses: (S, K) float, so far.
@@ -72,6 +85,10 @@ class Progress(NamedTuple):
     T_world_object: Float[Array, "starts objects 4 4"]
     memory: PyTree
     length: Float[Array, " starts"]
+    longest: Float[Array, " starts"]
+    newton: Float[Array, " starts"]
+    pull: Float[Array, " starts"]
+    curvature: Float[Array, "starts objects 6 6"]
     visible: Bool[Array, " starts"]
     loss: Float[Array, " starts"]
     losses: Float[Array, "steps starts"]
@@ -99,6 +116,10 @@ def begin(method: Method, T_world_object: Float[Array, "starts objects 4 4"], st
         T_world_object=T_world_object,
         memory=jax.vmap(first_memory)(T_world_object),
         length=jnp.full(starts, jnp.inf, dtype),
+        longest=jnp.zeros(starts, dtype),
+        newton=jnp.full(starts, jnp.inf, dtype),
+        pull=jnp.full(starts, jnp.inf, dtype),
+        curvature=jnp.zeros((*T_world_object.shape[:2], 6, 6), dtype),
         visible=jnp.ones(starts, bool),
         loss=jnp.zeros(starts, dtype),
         losses=jnp.zeros((steps, starts), dtype),
@@ -134,8 +155,12 @@ def advance(problem: Problem, method: Method, progress: Progress, until: int | I
 def respond(problem: Problem, method: Method, progress: Progress, drawings: Any) -> Progress:
     """One step, given what the renderer made of the poses: K drawings, stacked."""
     T = progress.T_world_object
-    step = batched(lambda T, memory, drawing: _step(problem, method, T, memory, drawing), len(T), problem.devices)
-    losses, seen, T_next, memory, origin = step(T, progress.memory, drawings)
+    step = batched(
+        lambda T, memory, longest, drawing: _step(problem, method, T, memory, longest, drawing),
+        len(T),
+        problem.devices,
+    )
+    losses, seen, T_next, memory, origin = step(T, progress.memory, progress.longest, drawings)
     return Progress(
         step=progress.step + 1,
         T_world_object=T_next,
@@ -148,22 +173,23 @@ def respond(problem: Problem, method: Method, progress: Progress, drawings: Any)
 
 
 def _step(
-    problem: Problem, method: Method, T: Transforms, memory: Any, drawing: Any
+    problem: Problem, method: Method, T: Transforms, memory: Any, longest: Array, drawing: Any
 ) -> tuple[Float[Array, ""], Bool[Array, ""], Transforms, Any, dict[str, Array]]:
-    """Loss, visibility, next poses, memory, and the step's length, with visibility and loss where it begins."""
+    """Loss, visibility, next poses, memory, and of the step its length and what is known where it begins."""
     scene, renderer, unit = with_poses(problem.scene, T), problem.renderer, problem.unit
     moved = jax.vmap(problem.retraction)
     visible = seen = jnp.all(visible_objects(scene, renderer.buffers(scene, drawing)))
     if isinstance(method, GaussNewton | LevenbergMarquardt):
         equations = normal_equations(problem.loss, scene, renderer, drawing, problem.observation, unit)  # pyright: ignore
-        loss = kept_loss = equations.loss
+        loss, kept = equations.loss, equations
         if isinstance(method, LevenbergMarquardt):
             memory = judge(method, memory, Trust(T, visible, equations, memory.damping))
-            T, visible, kept_loss = memory.T_world_object, memory.visible, memory.equations.loss
-            update = solve(memory.equations, memory.damping, method.max_step)
+            T, visible, kept = memory.T_world_object, memory.visible, memory.equations
+            update = solve(kept, memory.damping, method.max_step)
         else:
             update = solve(equations, 0.0, method.max_step)
-        length = _longest(update)
+        length = taken = _longest(update)
+        newton = _longest(solve(kept, 0.0, method.max_step))
     else:
 
         def loss_after(delta: PoseDeltas) -> Float[Array, ""]:
@@ -172,7 +198,8 @@ def _step(
 
         zero = jnp.zeros_like(unit)
         loss, gradient = jax.value_and_grad(loss_after)(zero)
-        kept_loss = loss
+        kept = NormalEquations(loss, gradient, jnp.zeros((*unit.shape, 6), unit.dtype))
+        newton = jnp.asarray(jnp.inf, unit.dtype)
         # Optimisers that ask for the parameters get the delta of the present pose, which is zero.
         optimizer = optax.with_extra_args_support(method)
         try:
@@ -185,10 +212,21 @@ def _step(
                 "LevenbergMarquardt(), or an optimizer that works from gradients, such as optax.adam(0.02)."
             ) from error
         update = jnp.asarray(update)
-        # optax.MultiSteps rests while it gathers gradients: it has not converged.
-        rests = jnp.all(update == 0) & jnp.any(gradient != 0)
-        length = jnp.where(rests, jnp.inf, _longest(update))
-    origin = {"length": length, "visible": visible, "loss": kept_loss.astype(T.dtype)}
+        taken = _longest(update)
+        # A schedule that warms up, an optimiser that feels its way, or optax.MultiSteps, which rests while it gathers
+        # gradients: none of them has converged as long as it has not made a step that counts.
+        begins = (taken < problem.tolerance) & (longest < problem.tolerance) | (taken == 0)
+        length = jnp.where(begins & jnp.any(gradient != 0), jnp.inf, taken)
+    origin = {
+        "length": length,
+        "longest": jnp.maximum(longest, taken),
+        "newton": newton,
+        "pull": jnp.linalg.norm(kept.gradient),
+        "curvature": kept.curvature,
+        "visible": visible,
+        "loss": kept.loss,
+    }
+    origin = {name: value if name == "visible" else value.astype(T.dtype) for name, value in origin.items()}
     return loss.astype(T.dtype), seen, moved(T, update * unit), memory, origin
 
 

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._gradients.black_box import BlackBox
-from .._gradients.rendering import DifferentiableRenderer
+from .._gradients.rendering import DifferentiableRenderer, Rendering
 from .._losses.comparison import LossFunction
 from .._scene.render_result import RenderResult
 from .._scene.scene import Scene
+from .._scene.typing import Transforms
 from .compiled import kept_program, program
 from .descent import Method, Problem, Progress, advance, batched, draw, respond, with_poses
 
@@ -44,6 +45,16 @@ def first_buffers(
             "This renderer looks at values that are not there while JAX traces it. Leave it out of what is compiled: "
             "refine_poses(..., jit=False)."
         ) from error
+
+
+def first_rendering(renderer: DifferentiableRenderer, jit: bool, scene: Scene, T_world_object: Transforms) -> Rendering:
+    """The images of one start."""
+    scene = with_poses(scene, T_world_object)
+    return (_compiled(_images, renderer) if jit else _images)(renderer, scene)
+
+
+def _images(renderer: DifferentiableRenderer, scene: Scene) -> Rendering:
+    return renderer.images(scene, renderer.draw(scene))
 
 
 def _buffers(renderer: DifferentiableRenderer, scene: Scene, T: Float[Array, "starts objects 4 4"]) -> RenderResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import equinox as eqx
 import jax
@@ -41,7 +41,7 @@ class Options:
     loss: LossFunction
     optimizer: Method | None
     steps: int
-    stages: Sequence[Stage] | None
+    stages: Iterable[Stage] | None
     hypotheses: int
     spread: tuple[float, float]
     key: PRNGKeyArray | None

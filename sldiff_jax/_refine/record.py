@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from .._scene.scene import Scene
 from .._scene.typing import PoseDeltas
 from .descent import Progress, extended, with_poses
-from .refinement import Refinement, Stage, Status, judge_start
+from .refinement import End, Refinement, Stage, Status, judge_start
 
 
 class Record(NamedTuple):
@@ -36,6 +36,9 @@ class State(NamedTuple):
         starts: those that take part in it.
         T_world_object: (K, N, 4, 4) float, the poses with which it begins.
         unit: (N, 6) float, radians and metres.
+        T_first: (K of all, N, 4, 4) float, the poses with which the refinement began.
+        overlap: (K of all,) bool, whether each of them overlaps with what was seen.
+        first_losses: (K,) float, the present stage's loss at `fallback`.
         remaining: the stages after the present one.
         stage: the present stage; None before the first.
         progress: its loop; None before it has begun.
@@ -46,9 +49,17 @@ class State(NamedTuple):
     starts: tuple[int, ...]
     T_world_object: Float[Array, "starts objects 4 4"]
     unit: PoseDeltas
+    T_first: Float[Array, "starts objects 4 4"]
+    overlap: np.ndarray
+    first_losses: np.ndarray | None = None
     remaining: tuple[Stage, ...] = ()
     stage: Stage | None = None
     progress: Progress | None = None
+
+    @property
+    def fallback(self) -> Float[Array, "starts objects 4 4"]:
+        """(K, N, 4, 4): what each must be better than: where it began, or the first of all if that was given up."""
+        return self.T_first[jnp.asarray(self.starts if 0 in self.starts else [0] * len(self.starts))]
 
 
 def recorded(state: State) -> Record:
@@ -71,12 +82,19 @@ def finished(state: State) -> State:
     best_step = np.argmin(record.ranks, axis=0)
     order = np.argsort(record.ranks.min(axis=0), kind="stable")
     kept = np.sort(order[: None if state.stage is None else state.stage.keep])
-    return State(
+    T = record.iterates[best_step[kept], kept]
+    if state.first_losses is not None:
+        worse = (state.first_losses < record.ranks.min(axis=0))[kept]
+        T = np.where(worse[:, None, None, None], np.asarray(state.fallback)[kept], T)
+    return state._replace(
         records=(*state.records, record),
         number=state.number + 1,
         starts=tuple(state.starts[start] for start in kept),
-        T_world_object=jnp.asarray(record.iterates[best_step[kept], kept]),
-        unit=state.unit,
+        T_world_object=jnp.asarray(T),
+        first_losses=None,
+        remaining=(),
+        stage=None,
+        progress=None,
     )
 
 
@@ -88,19 +106,55 @@ def resumed(state: State, steps: int) -> State:
 
 def _statuses(state: State, last: Record, tolerance: float, stopped: bool) -> dict[int, Status]:
     """Of the starts that took part in the last stage."""
-    assert state.progress is not None
-    ends = zip(*(np.asarray(values) for values in (state.progress.loss, state.progress.length, state.progress.visible)))
-    return {
-        start: judge_start(
-            last.losses[:, i],
-            last=float(loss),
-            length=float(length),
-            visible=bool(visible),
-            tolerance=tolerance,
-            stopped=stopped,
+    progress = state.progress
+    assert progress is not None
+    first_losses = last.losses[0] if state.first_losses is None else state.first_losses
+    moved = distances(*(np.asarray(x) for x in (state.fallback, progress.T_world_object, state.unit)))
+    names = ("visible", "length", "longest", "newton", "pull")
+    values = {name: np.asarray(getattr(progress, name)) for name in names}
+    statuses = {}
+    for i, start in enumerate(state.starts):
+        end = End(
+            start_loss=float(first_losses[i]),
+            last=float(progress.loss[i]),
+            **{name: array[i].item() for name, array in values.items()},
+            moved=float(moved[i]),
+            overlap=bool(state.overlap[start]),
         )
-        for i, (start, (loss, length, visible)) in enumerate(zip(state.starts, ends))
-    }
+        statuses[start] = judge_start(last.losses[:, i], end, tolerance=tolerance, stopped=stopped)
+    return statuses
+
+
+def distances(T_a: np.ndarray, T_b: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """(K,): angle or length between poses (K, N, 4, 4), in units: the largest of all objects."""
+    cosine = (np.einsum("knij,knij->kn", T_a[..., :3, :3], T_b[..., :3, :3]) - 1) / 2
+    angle = np.arccos(np.clip(cosine, -1, 1)) / unit[:, 0]
+    length = np.linalg.norm(T_a[..., :3, 3] - T_b[..., :3, 3], axis=-1) / unit[:, 3]
+    return np.maximum(angle, length).max(axis=-1)
+
+
+class _Best(NamedTuple):
+    """Of each start in the last stage: the lowest loss (K,), the poses there (K, N, 4, 4), and the step (K,)."""
+
+    losses: np.ndarray
+    T_world_object: np.ndarray
+    steps: np.ndarray
+
+
+def _best(state: State, last: Record) -> _Best:
+    """The best iterates of the last stage, or what it began with long before, if no iterate is better."""
+    step, columns = last.ranks.argmin(axis=0), np.arange(len(last.starts))
+    losses, T = last.losses[step, columns], last.iterates[step, columns]
+    steps = step + sum(len(record.losses) for record in state.records)
+    if state.first_losses is None:
+        return _Best(np.where(np.isfinite(last.ranks[step, columns]), losses, np.inf), T, steps)
+    ranks = last.ranks[step, columns]
+    worse = state.first_losses < ranks
+    return _Best(
+        np.where(worse, state.first_losses, ranks),
+        np.where(worse[:, None, None, None], np.asarray(state.fallback), T),
+        np.where(worse, 0, steps),
+    )
 
 
 def outcome(
@@ -110,8 +164,8 @@ def outcome(
     last = recorded(state)
     statuses = _statuses(state, last, tolerance, stopped)
     records = (*state.records, last)
-    step, column = np.unravel_index(np.argmin(last.ranks), last.ranks.shape)
-    best_start = last.starts[column]
+    best = _best(state, last)
+    column = int(np.argmin(best.losses))
     count = max(records[0].starts) + 1
     losses = np.empty(count, last.losses.dtype)
     T_world_object = np.empty((count, *last.iterates.shape[2:]), last.iterates.dtype)
@@ -119,6 +173,7 @@ def outcome(
         starts = list(record.starts)
         losses[starts] = record.ranks.min(axis=0)
         T_world_object[starts] = record.iterates[record.ranks.argmin(axis=0), np.arange(len(starts))]
+    losses[list(last.starts)], T_world_object[list(last.starts)] = best.losses, best.T_world_object
 
     def history(parts: list[np.ndarray]) -> np.ndarray:
         """Over all stages, NaN where a start had been pruned."""
@@ -128,11 +183,13 @@ def outcome(
         return np.concatenate(full)
 
     return Refinement(
-        scene=with_poses(scene, jnp.asarray(last.iterates[step, column])),
-        loss=float(last.losses[step, column]),
-        status=statuses[best_start],
-        best_step=sum(len(record.losses) for record in state.records) + int(step),
-        best_start=best_start,
+        scene=with_poses(scene, jnp.asarray(best.T_world_object[column])),
+        loss=float(best.losses[column]),
+        status=statuses[last.starts[column]],
+        doubts=(),
+        agreement=None,
+        best_step=int(best.steps[column]),
+        best_start=last.starts[column] if 0 in last.starts or best.steps[column] else 0,
         statuses=tuple(statuses.get(start, Status.PRUNED) for start in range(count)),
         losses=losses,
         T_world_object=T_world_object,

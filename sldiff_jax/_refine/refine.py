@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from jaxtyping import ArrayLike, Float, PRNGKeyArray
@@ -15,16 +17,21 @@ from .._gradients.rendering import DifferentiableRenderer, Renderer
 from .._images.observation import Observation
 from .._losses.comparison import LossFunction
 from .._losses.default import default_loss
+from .._losses.loss import Loss
 from .._scene.poses import apply_twist
 from .._scene.scene import Scene
 from .._scene.transforms import in_default_dtype
+from .._scene.typing import Transforms
 from .descent import Method, Progress, Retraction, begin, with_poses
 from .devices import Device
-from .loop import Timing, make_loop, run
+from .least_squares import LevenbergMarquardt
+from .loop import Timing, first_rendering, make_loop, run
 from .options import Callback, Options
+from .recipe import Recipe, choose_recipe
 from .record import Record, State, finished, outcome, ranks, resumed
 from .refinement import Refinement, Stage
 from .starts import first_state
+from .verdict import colors_mislead, judged
 
 SPREAD_ROTATION = math.radians(20)
 SPREAD_TRANSLATION = 0.1
@@ -38,7 +45,7 @@ def refine_poses(
     loss: LossFunction = default_loss,
     optimizer: Method | None = None,
     steps: int = 100,
-    stages: Sequence[Stage] | None = None,
+    stages: Sequence[Stage] | Recipe | Literal["auto"] | None = None,
     hypotheses: int = 1,
     spread: tuple[float, float] = (SPREAD_ROTATION, SPREAD_TRANSLATION),
     key: PRNGKeyArray | None = None,
@@ -73,7 +80,10 @@ def refine_poses(
             begin at zero in every step, so that an optimiser that compares parameters or searches along a line
             (`optax.lbfgs`) has no use here.
         steps: how many iterates are evaluated at most, if there are no stages.
-        stages: from coarse to fine; each begins with the best poses of the one before.
+        stages: from coarse to fine; each begins with the best poses of the one before, or with the start, if the stage
+            before found nothing with a lower loss. "auto" chooses stages and losses by what there is (mask, depth,
+            texture), shares `steps` among them, and looks afterwards whether the images bear the result out: the way to
+            fit a photo. Then the default optimiser is `LevenbergMarquardt`; a `loss` is used in all stages.
         hypotheses: number of starts, K: the scene's poses, and random ones around them.
         spread: angle (radians) and length (object diameters) of their offsets.
         key: random key of the offsets. Default: ``jax.random.key(0)``.
@@ -106,8 +116,18 @@ def refine_poses(
     """
     began = time.perf_counter()
     scene, observation = in_default_dtype((scene, observation))
+    recipe = stages if isinstance(stages, Recipe) else None
+    if isinstance(stages, str):
+        if stages != "auto":
+            raise ValueError(f'stages must be a list of Stage, or "auto", got {stages!r}.')
+        own = loss if isinstance(loss, Loss) and loss is not default_loss else None
+        look = first_rendering(differentiable(renderer), jit, scene, scene.T_world_object)
+        recipe = choose_recipe(look, observation, steps, loss=own)
+        optimizer = optimizer or LevenbergMarquardt()
+    chosen = recipe.stages.values() if recipe is not None else stages
+    assert not isinstance(chosen, str | Recipe)
     options = Options(
-        scene, observation, differentiable(renderer), loss, optimizer, steps, stages, hypotheses, spread, key, starts,
+        scene, observation, differentiable(renderer), loss, optimizer, steps, chosen, hypotheses, spread, key, starts,
         retraction, rotation_unit, translation_unit, tolerance, callback, resume, jit, devices,
     )  # fmt: skip
     plan = options.plan
@@ -118,19 +138,46 @@ def refine_poses(
             break
         state, stopped, timing = _run_stage(options, finished(state)._replace(remaining=plan[number:]), stage)
     seconds = time.perf_counter() - began
-    return outcome(scene, state, tolerance, stopped, seconds=seconds, seconds_per_step=timing.seconds_per_step)
+    found = outcome(scene, state, tolerance, stopped, seconds=seconds, seconds_per_step=timing.seconds_per_step)
+    if recipe is None:
+        return found
+    found = judged(options, recipe, found)
+    if stopped or not colors_mislead(recipe, found):
+        return found
+    again = refine_poses(
+        scene, observation, renderer, optimizer=optimizer, stages=recipe.without_color(), hypotheses=hypotheses,
+        spread=spread, key=key, starts=starts, retraction=retraction, rotation_unit=rotation_unit,
+        translation_unit=translation_unit, tolerance=tolerance, callback=callback, jit=jit, devices=devices,
+    )  # fmt: skip
+    return again if again.status.trusted or not found.status.trusted else found
 
 
 def _run_stage(options: Options, state: State, stage: Stage) -> tuple[State, bool, Timing]:
     """Goes through a stage: where it ended, whether the callback stopped it, and the times."""
     method = options.method_of(stage, state.number)
-    loop = make_loop(options.problem_of(stage, state.unit), method, options.jit)
+    problem = options.problem_of(stage, state.unit)
+    if isinstance(problem.loss, Loss) and problem.loss.learns:
+        look = first_rendering(options.renderer, options.jit, problem.scene, _best_so_far(state))
+        problem = dataclasses.replace(problem, loss=problem.loss.prepared(look, problem.observation))
+    loop = make_loop(problem, method, options.jit)
+    if state.number and state.first_losses is None:
+        first = loop(begin(method, state.fallback, stage.steps), 1)
+        state = state._replace(first_losses=ranks(first, 1)[0])
     progress = state.progress or begin(method, state.T_world_object, stage.steps)
     report = None
     if options.callback is not None:
         report = functools.partial(_report, options.callback, options.scene, state.records)
     progress, stopped, timing = run(loop, progress, options.tolerance, report)
     return state._replace(stage=stage, progress=progress), stopped, timing
+
+
+def _best_so_far(state: State) -> Transforms:
+    """(N, 4, 4): the poses from which a loss learns: of the start that did best in the stage before, or the first."""
+    if not state.records:
+        return state.T_world_object[0]
+    before = state.records[-1]
+    losses = dict(zip(before.starts, before.ranks.min(axis=0)))
+    return state.T_world_object[int(np.argmin([losses[start] for start in state.starts]))]
 
 
 def _report(callback: Callback, scene: Scene, records: tuple[Record, ...], progress: Progress) -> bool:

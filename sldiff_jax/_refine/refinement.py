@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import numpy as np
@@ -51,8 +51,8 @@ class Status(enum.IntEnum):
     """How the refinement from one start ended."""
 
     CONVERGED = 0
-    """The steps became shorter than the tolerance, or the loss stopped falling: over the last quarter of the steps it
-    gained less than a hundredth of what the stage gained."""
+    """The loss fell, or was at its minimum from the start, and the steps became shorter than the tolerance, or it
+    stopped falling: over the last quarter of the steps it gained less than a hundredth of what the stage gained."""
     STEP_LIMIT = 1
     """The steps were used up while the loss was still falling."""
     NOT_VISIBLE = 2
@@ -63,6 +63,18 @@ class Status(enum.IntEnum):
     """Others were better when a stage ended."""
     STOPPED = 5
     """The callback stopped it."""
+    NO_PULL = 6
+    """Nothing pulls at the start: it does not overlap with what was seen, or the loss does not change with the pose."""
+    NOT_BETTER = 7
+    """No pose was found with a lower loss than the start's, and the start is no minimum; or with stages="auto", the
+    images do not bear the result out, and agree with the start as well. The start is returned."""
+    DOUBTFUL = 8
+    """The loss fell, but the images do not bear the result out: see `Refinement.doubts`."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the result is at least as good as the start, as far as the images tell."""
+        return self in (Status.CONVERGED, Status.STEP_LIMIT)
 
     def __str__(self) -> str:
         """The name, not the number that an `IntEnum` shows."""
@@ -70,6 +82,32 @@ class Status(enum.IntEnum):
 
     def __format__(self, spec: str) -> str:
         return format(self.name, spec)
+
+
+class Agreement(NamedTuple):
+    """How well a rendering agrees with an observation; None where there is nothing to compare.
+
+    Attributes:
+        overlap: of the silhouettes, intersection over union.
+        inliers: share of the object's measured pixels with about the rendered depth, without what is hidden.
+        correlation: of the colours inside.
+        separation: how much more probably the object's colours and depths show just inside of the outline than outside.
+        hidden: share of the object's measured pixels with something nearer.
+    """
+
+    overlap: float | None
+    inliers: float | None
+    correlation: float | None
+    separation: float | None
+    hidden: float | None
+
+    @property
+    def total(self) -> float:
+        """The sum of what speaks for the pose, to compare poses."""
+        return sum(value for value in self[:4] if value is not None)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value:.2f}" for name, value in self._asdict().items() if value is not None)
 
 
 class Refinement(eqx.Module):
@@ -80,6 +118,8 @@ class Refinement(eqx.Module):
             not show count only if there are no others.
         loss: the loss of those poses.
         status: how the start ended from which they were found.
+        doubts: what speaks against the result, in words; empty if nothing does or nothing was looked at.
+        agreement: how well the result agrees with what was seen; only with stages="auto".
         best_step: the step at which they were found, counted over all stages.
         best_start: the start from which they were found.
         statuses: how each start ended, K of them.
@@ -100,6 +140,8 @@ class Refinement(eqx.Module):
     scene: Scene
     loss: float
     status: Status
+    doubts: tuple[str, ...]
+    agreement: Agreement | None
     best_step: int
     best_start: int
     statuses: tuple[Status, ...]
@@ -113,31 +155,63 @@ class Refinement(eqx.Module):
     state: Any
 
 
-def judge_start(
-    losses: np.ndarray, *, last: float, length: float, visible: bool, tolerance: float, stopped: bool
-) -> Status:
-    """The status of one start after a stage.
+class End(NamedTuple):
+    """What is known of one start when a stage ends.
+
+    Attributes:
+        start_loss: the loss of the stage at the pose with which the refinement began.
+        last: the loss where it ended.
+        visible: whether all objects show there.
+        length: of its last step, in the units of `refine_poses`.
+        longest: of its steps.
+        newton: of the undamped step of least squares from there; infinite without.
+        pull: length of the loss's gradient there, in these units.
+        moved: by how much it is away from the start, in these units.
+        overlap: whether the start overlaps with what was seen.
+    """
+
+    start_loss: float
+    last: float
+    visible: bool
+    length: float
+    longest: float
+    newton: float
+    pull: float
+    moved: float
+    overlap: bool = True
+
+
+NEAR = 0.01
+"""Radians, or diameters, within which a start that does not get better was at its minimum."""
+
+
+def judge_start(losses: np.ndarray, end: End, *, tolerance: float, stopped: bool) -> Status:
+    """The status of one start after the last stage.
 
     Args:
-        losses: (S,) float, its losses.
-        last: the loss where it ended.
-        length: of its last step, in the units of `refine_poses`.
-        visible: whether all objects show where it ended.
+        losses: (S,) float, its losses in that stage.
+        end: what else is known.
         tolerance: below which length it counts as converged.
         stopped: whether the callback ended the stage.
     """
     first = losses[0]
-    if not np.isfinite(last):
+    if not np.isfinite(end.last):
         return Status.DIVERGED
-    if not visible:
+    if not end.visible:
         return Status.NOT_VISIBLE
-    if last > first + 0.1 * max(abs(first), 1e-2):
-        return Status.DIVERGED
+    scale = max(abs(end.start_loss), 1e-2)
     lowest = np.fmin.accumulate(losses)
+    fell = lowest[-1] < end.start_loss - 1e-4 * scale
+    perfect = abs(end.start_loss) < 1e-5
+    if not fell and not perfect and (not end.overlap or end.pull <= 1e-6 * scale):
+        return Status.NO_PULL
+    if end.last > first + 0.1 * max(abs(first), 1e-2):
+        return Status.DIVERGED
     quarter = len(losses) // 4
     settled = quarter >= 3 and lowest[-1 - quarter] - lowest[-1] <= 0.01 * (first - lowest[-1])
-    if length < tolerance or settled:
-        return Status.CONVERGED
+    settled &= end.longest >= tolerance
+    if end.length < tolerance or settled:
+        return Status.CONVERGED if fell or perfect or min(end.newton, end.moved) < NEAR else Status.NOT_BETTER
     return Status.STOPPED if stopped else Status.STEP_LIMIT
 
 

@@ -54,7 +54,13 @@ def first_state(options: Options) -> State:
         )
     radians = jnp.full_like(metres, options.rotation_unit)
     unit = jnp.stack([radians] * 3 + [metres] * 3, axis=-1)
-    return State((), 0, tuple(range(len(T))), T, unit)
+    return State((), 0, tuple(range(len(T))), T, unit, T_first=T, overlap=_overlaps(options.observation, results))
+
+
+def _overlaps(observation: Observation, results: RenderResult) -> np.ndarray:
+    """(K,) bool: whether what is rendered meets the observed mask anywhere."""
+    drawn = np.asarray(results.instance_index) > 0
+    return np.any(drawn if observation.mask is None else drawn & (np.asarray(observation.mask) > 0), axis=(1, 2))
 
 
 def _visible_diameters(scene: Scene, results: RenderResult) -> Float[Array, " objects"]:

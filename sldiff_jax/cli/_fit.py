@@ -16,6 +16,7 @@ from .._images.observation import Observation
 from .._losses.comparison import LossFunction
 from .._losses.default import default_loss
 from .._refine.least_squares import GaussNewton, LevenbergMarquardt
+from .._refine.recipe import Recipe
 from .._refine.refine import refine_poses
 from .._refine.refinement import Refinement, Stage
 from .._scene.scene import Scene
@@ -54,17 +55,11 @@ def count_steps(optimizer: str, steps: int | None) -> int:
     return steps
 
 
-def split_steps(steps: int, shares: Sequence[float]) -> list[int]:
-    """Divides steps among stages in proportion to the shares, which sum to one; the last stage gets one at least."""
-    ends = [min(steps - 1, round(float(end) * steps)) for end in np.cumsum(shares[:-1])]
-    return np.diff([0, *ends, steps]).tolist()
-
-
 def fit(
     scene: Scene,
     observation: Observation,
     renderer: Renderer,
-    stages: Sequence[Stage],
+    stages: Sequence[Stage] | Recipe,
     *,
     optimizer: str = "lm",
     learning_rate: float | None = None,
@@ -77,7 +72,7 @@ def fit(
         scene: the scene to refine.
         observation: the images to explain.
         renderer: of the scene.
-        stages: from coarse to fine, without optimisers.
+        stages: from coarse to fine, without optimisers; a recipe also looks whether the images bear the result out.
         optimizer: one of `OPTIMIZERS`.
         learning_rate: of the first stage; each stage has half the rate of the one before and ends at a twentieth of
             its own. Default: as listed with the optimiser. Least squares have none.
@@ -87,16 +82,17 @@ def fit(
     Returns:
         The refinement.
     """
+    recipe = stages if isinstance(stages, Recipe) else None
+    plan = list(stages.stages.values() if isinstance(stages, Recipe) else stages)
     if optimizer in LEAST_SQUARES:
-        stages = [dataclasses.replace(stage, optimizer=LEAST_SQUARES[optimizer]()) for stage in stages]
+        plan = [dataclasses.replace(stage, optimizer=LEAST_SQUARES[optimizer]()) for stage in plan]
     else:
         build, rate = DESCENTS[optimizer]
         rate = rate if learning_rate is None else learning_rate
-        schedules = [
-            optax.cosine_decay_schedule(rate / 2**i, stage.steps, alpha=0.05) for i, stage in enumerate(stages)
-        ]
-        stages = [dataclasses.replace(stage, optimizer=build(schedule)) for stage, schedule in zip(stages, schedules)]
-    with tqdm(total=sum(stage.steps for stage in stages), desc="refine", unit="step", file=sys.stderr) as bar:
+        schedules = [optax.cosine_decay_schedule(rate / 2**i, stage.steps, alpha=0.05) for i, stage in enumerate(plan)]
+        plan = [dataclasses.replace(stage, optimizer=build(schedule)) for stage, schedule in zip(plan, schedules)]
+    chosen = plan if recipe is None else dataclasses.replace(recipe, stages=dict(zip(recipe.stages, plan)))
+    with tqdm(total=sum(stage.steps for stage in plan), desc="refine", unit="step", file=sys.stderr) as bar:
 
         def progress(step: int, best_loss: float, scene: Scene) -> None:
             bar.set_postfix_str(f"loss {best_loss:.4f}", refresh=False)
@@ -104,7 +100,7 @@ def fit(
 
         try:
             return refine_poses(
-                scene, observation, renderer, loss=loss, stages=stages, starts=starts, tolerance=TOLERANCE,
+                scene, observation, renderer, loss=loss, stages=chosen, starts=starts, tolerance=TOLERANCE,
                 callback=progress,
             )  # fmt: skip
         except ValueError:

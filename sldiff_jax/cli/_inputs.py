@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from .._losses.silhouette import OCCLUDER_MARGIN
 from .._scene.camera import Camera
 from .._scene.scene import Scene
 from ..mesh_renderer import Mesh, MeshRenderer
@@ -108,6 +109,15 @@ def rendered_depth(inputs: Inputs, T_camera_object: Float[np.ndarray, "4 4"]) ->
     return np.where(np.asarray(result.instance_index) > 0, np.asarray(result.depth), 0)
 
 
+def _hidden(inputs: Inputs, start: Float[np.ndarray, "height width"]) -> float | None:
+    """Of the rendered object outside of the mask, the share at which depth shows something nearer."""
+    if inputs.mask is None or inputs.depth is None:
+        return None
+    outside = (start > 0) & ~inputs.mask & (inputs.depth > 0)
+    nearer = inputs.depth[outside] < start[outside] - OCCLUDER_MARGIN
+    return float(nearer.mean()) if nearer.size else None
+
+
 def check_plausible(inputs: Inputs, start: Float[np.ndarray, "height width"]) -> None:
     """Checks the inputs against each other; `start` is the rendered depth of the start pose."""
     T = inputs.T_camera_object
@@ -129,6 +139,7 @@ def check_plausible(inputs: Inputs, start: Float[np.ndarray, "height width"]) ->
             focal_length=inputs.focal_length,
             mask_extent=extent,
             measured_depth=measured,
+            hidden=_hidden(inputs, start),
             mesh_scale=inputs.scales["mesh"],
             pose_scale=inputs.scales["pose"],
             depth_scale=inputs.scales.get("depth", 1.0),

@@ -20,8 +20,8 @@ examples:
   sldiff-jax bop evaluate lmo --results mine_lmo-test.csv
   sldiff-jax doctor
 
-Exit codes: 0 done, 2 wrong input (one line on the standard error says what), 4 images failed (bop refine), 130
-interrupted.
+Exit codes: 0 done, 2 wrong input (one line on the standard error says what), 3 a fit that need not be better than its
+start (one line says why), 4 images failed (bop refine), 130 interrupted.
 """
 
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after the command's name. Default: those of the process.
 
     Returns:
-        The exit code: 0 done, 2 wrong input, 130 interrupted; that of `doctor` is its own.
+        The exit code: 0 done, 2 wrong input, 3 a fit not to be trusted, 130 interrupted; that of `doctor` is its own.
 
     Raises:
         SystemExit: with code 0, after ``--help`` and ``--version``.

@@ -9,6 +9,7 @@ from .._losses.colour import edge_loss, huber_loss, l1_loss, l2_loss, photometri
 from .._losses.depth import depth_loss
 from .._losses.loss import Loss
 from .._losses.pyramid import pyramid
+from .._losses.region import region_loss
 from .._losses.silhouette import dice_loss, neg_iou_loss, silhouette_loss
 from ._errors import InputError
 
@@ -19,6 +20,7 @@ LOSSES: dict[str, Loss] = {
     "photometric": photometric_loss,
     "zncc": zncc_loss,
     "edge": edge_loss,
+    "region": region_loss,
     "depth": depth_loss,
     "silhouette": silhouette_loss,
     "dice": dice_loss,

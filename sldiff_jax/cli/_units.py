@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ._errors import InputError
 
-TOLERANCE = 5.0
-"""Factor by which distances may disagree before units are suspected. Wrong units are off by 10, 100 or 1000."""
+TOLERANCE, TOLERANCE_LARGE, TOLERANCE_HIDDEN = 5.0, 7.0, 20.0
+"""Factor by which distances may disagree before units are suspected. Wrong units are off by 10, 100 or 1000.
+
+An object may appear larger than its mask, because it is hidden in part: by how much is not known without depth, and
+most of it may be where depth shows something nearer."""
 
 
 class Seen(NamedTuple):
@@ -22,6 +26,8 @@ class Seen(NamedTuple):
         mesh_scale: metres per unit of the mesh file.
         pose_scale: metres per unit of the pose file.
         depth_scale: metres per unit of the depth image.
+        hidden: share of the object's pixels, outside of the mask, at which depth shows something nearer; None without
+            mask or depth, or if there are none.
     """
 
     diameter: float
@@ -32,6 +38,7 @@ class Seen(NamedTuple):
     mesh_scale: float
     pose_scale: float
     depth_scale: float
+    hidden: float | None = None
 
     @property
     def projected(self) -> float:
@@ -56,19 +63,17 @@ def check_units(seen: Seen) -> None:
             seen,
             "--depth-scale",
             seen.depth_scale,
-            1e-3 if factor < 1 else 1e3,
+            factor < 1,
             lambda c: seen._replace(measured_depth=(seen.measured_depth or 1) * c),
         )
     believed = agrees if seen.measured_depth is not None else 0.05 < seen.distance < 50
     smaller = _too_large(seen)
     if believed:
-        change = 1e-3 if smaller else 1e3
-        _fail(seen, "--mesh-scale", seen.mesh_scale, change, lambda c: seen._replace(diameter=seen.diameter * c))
-    change = 1e3 if smaller else 1e-3
-    _fail(seen, "--pose-scale", seen.pose_scale, change, lambda c: seen._replace(distance=seen.distance * c))
+        _fail(seen, "--mesh-scale", seen.mesh_scale, smaller, lambda c: seen._replace(diameter=seen.diameter * c))
+    _fail(seen, "--pose-scale", seen.pose_scale, not smaller, lambda c: seen._replace(distance=seen.distance * c))
 
 
-def _fail(seen: Seen, flag: str, scale: float, change: float, corrected) -> None:
+def _fail(seen: Seen, flag: str, scale: float, smaller: bool, corrected: Callable[[float], Seen]) -> None:
     facts = [
         f"the mesh is {seen.diameter:.3g} m across (mesh scale {seen.mesh_scale:g})",
         f"the pose puts it {seen.distance:.3g} m from the camera (pose scale {seen.pose_scale:g})",
@@ -79,14 +84,19 @@ def _fail(seen: Seen, flag: str, scale: float, change: float, corrected) -> None
     if seen.measured_depth is not None:
         facts.append(f"the depth image shows {seen.measured_depth:.3g} m there (depth scale {seen.depth_scale:g})")
     remedy = f"Check {flag} (metres per unit), and the other scales."
-    better = corrected(change)
-    if _size_fits(better) and _depth_agrees(better):
-        remedy = f"Probably wrong units: try {flag} {scale * change:g}."
+    for change in (1e-3, 1e-2, 1e-1) if smaller else (1e3, 1e2, 1e1):
+        better = corrected(change)
+        if _size_fits(better) and _depth_agrees(better):
+            remedy = f"Probably wrong units: try {flag} {scale * change:g}."
+            break
     raise InputError(f"Sizes do not fit together: {', '.join(facts)}. {remedy}")
 
 
 def _too_large(seen: Seen) -> bool:
-    too_wide = seen.mask_extent is not None and seen.projected > 20 * seen.mask_extent
+    limit = TOLERANCE_LARGE
+    if seen.hidden is not None and _depth_agrees(seen):
+        limit = TOLERANCE_HIDDEN if seen.hidden > 0.5 else TOLERANCE
+    too_wide = seen.mask_extent is not None and seen.projected > limit * seen.mask_extent
     return too_wide or seen.diameter > TOLERANCE * seen.distance
 
 

@@ -19,6 +19,7 @@ from .._images.observation import Observation
 from .._images.resample import reduce_color
 from .._losses.colour import photometric_loss
 from .._refine.hypotheses import random_starts
+from .._refine.recipe import shares
 from .._refine.refinement import Refinement, Stage
 from .._scene.camera import Camera
 from .._scene.poses import se3_exp
@@ -27,7 +28,7 @@ from .._scene.scene import Scene
 from ..mesh_renderer import Mesh, MeshRenderer, demo_mesh
 from . import _pictures
 from ._errors import InputError
-from ._fit import OPTIMIZERS_HELP, STEPS_HELP, by_stage, count_steps, fit, split_steps
+from ._fit import OPTIMIZERS_HELP, STEPS_HELP, by_stage, count_steps, fit
 from ._output import check_output, staged
 from ._scores import pose_distance
 from ._table import print_table
@@ -158,7 +159,7 @@ def solve(task: Task, steps: int, optimizer: str = "lm") -> Refinement:
 
 def demo_stages(steps: int, width: int) -> dict[str, Stage]:
     """The stages for a picture of that width; one that gets no steps is left out."""
-    coarse, fine = split_steps(steps, (0.4, 0.6))
+    coarse, fine = shares(steps, (0.4, 0.6))
     blurred = {"blurred": Stage(coarse, scale=0.5, blur=width / 160)} if coarse else {}
     return blurred | {"fine": Stage(fine)}
 

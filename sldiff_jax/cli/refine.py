@@ -11,26 +11,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-from jaxtyping import Array, Float
 
-from .._gradients.render import render
-from .._images.crop import Window, window_around
-from .._images.observation import Observation
-from .._refine.hypotheses import random_starts
+from .._images.crop import Window
 from .._refine.refinement import Refinement, Stage, Status
-from .._scene.scene import Scene
-from ..mesh_renderer import MeshRenderer
 from . import _pictures
 from ._errors import InputError
-from ._fit import LEAST_SQUARES, OPTIMIZERS_HELP, STEPS_HELP, by_stage, count_steps, fit
+from ._fit import LEAST_SQUARES, OPTIMIZERS_HELP, STEPS_HELP, by_stage, count_steps
 from ._inputs import Inputs, check_plausible, read_inputs, rendered_depth
 from ._named_losses import parse_loss
 from ._output import check_output, staged
-from ._photo_stages import DEFAULT_LOSS, default_photo_loss, photo_stages
+from ._photo_fit import Spread, fit_photo
 from ._scores import Scores, depth_residual, pose_distance, score
 from ._table import print_table
+from ._verdicts import NOT_TRUSTED, explained
 
 SUMMARY = "fit the pose of an object in a photo, from a mesh, a camera and a coarse pose"
 DESCRIPTION = """\
@@ -38,9 +32,10 @@ Fits the pose of one object in a photo by rendering its mesh and comparing colou
 given. Writes pose.json, history.json and pictures.
 
 --loss     what is compared: zncc (correlation of colours, blind to exposure), edge, l1, l2, huber, photometric
-           (colours as they are), depth, silhouette, dice, neg_iou. "+" adds, "3*depth" weighs, "pyramid:zncc" takes
-           three resolutions at once. The default is zncc+depth+3*silhouette, as far as there are images, after a first
-           stage of outline and depth. On a real photo it is among the two best (benchmarks/losses_on_photo.py).
+           (colours as they are), region (what looks like the object and what like its surroundings), depth, silhouette,
+           dice, neg_iou. "+" adds, "3*depth" weighs, "pyramid:zncc" takes three resolutions at once. The default goes
+           by what there is: zncc if the mesh has texture, depth if it is given, and 3*silhouette with a mask, 2*region
+           without one; after a first stage in which outline and depth count most.
 
 --mask     white where the object is seen, or transparent where it is not.
 --depth    PNG or TIFF of one channel, an array in .npy or .npz, or EXR. It shows the view of the photo pixel by pixel,
@@ -85,9 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--instance", type=int, metavar="N", help="place of the object in the list of its image, from 0")
     parser.add_argument("--output", type=Path, default=Path("refine_out"), help="folder; default: %(default)s")
     fitting = parser.add_argument_group("refinement")
-    fitting.add_argument(
-        "--loss", metavar="SUM", help=f"see above; default: {DEFAULT_LOSS} after a stage of outline and depth"
-    )
+    fitting.add_argument("--loss", metavar="SUM", help="see above; default: by what there is, mask, depth, texture")
     fitting.add_argument("--steps", type=int, help=STEPS_HELP)
     fitting.add_argument("--optimizer", default="lm", help=OPTIMIZERS_HELP)
     fitting.add_argument("--learning-rate", type=float, metavar="RATE", help="of the first stage, not for lm and gn")
@@ -107,6 +100,7 @@ def run(options: argparse.Namespace) -> int:
     """Reads, checks, refines, scores and writes."""
     steps = _check_options(options)
     loss = None if options.loss is None else parse_loss(options.loss)
+    spread = Spread(options.hypotheses, options.spread_rotation, options.spread_translation, options.seed)
     check_output(options.output)
     _pictures.check_matplotlib()
     inputs = read_inputs(options)
@@ -114,29 +108,20 @@ def run(options: argparse.Namespace) -> int:
     check_plausible(inputs, start)
     for note in inputs.notes:
         print(f"sldiff-jax: note: {note}", file=sys.stderr)
-    region = (start > 0) if inputs.mask is None else (start > 0) | inputs.mask
-    window = window_around(region, MARGIN)
-
-    observation = _seen(inputs, window, options.resolution)
-    stages = photo_stages(observation, steps, loss)
-    height, width = observation.size
-    scene = Scene(inputs.T_camera_object[None], window.camera(inputs.camera).resized(width, height))
-    renderer = MeshRenderer([inputs.mesh], buffers="core")
     began = time.perf_counter()
-    try:
-        refinement = fit(
-            scene, observation, renderer, list(stages.values()), optimizer=options.optimizer,
-            learning_rate=options.learning_rate, starts=_starts(scene, inputs, options),
-        )  # fmt: skip
-    except ValueError as error:
-        raise InputError(str(error)) from None
+    fitted = fit_photo(
+        inputs, start, resolution=options.resolution, steps=steps, optimizer=options.optimizer,
+        learning_rate=options.learning_rate, loss=loss, spread=spread,
+    )  # fmt: skip
     seconds = time.perf_counter() - began
+    refinement, window, stages = fitted.refinement, fitted.window, fitted.recipe.stages
+    for note in fitted.recipe.notes if loss is None else ():
+        print(f"sldiff-jax: note: {note}", file=sys.stderr)
 
     result = rendered_depth(inputs, np.asarray(refinement.scene.T_world_object[0]))
     scores = {name: score(d, inputs.mask, inputs.depth) for name, d in (("start", start), ("result", result))}
     residual = depth_residual(result, inputs.mask, inputs.depth)
-    loss = default_photo_loss(observation) if loss is None else loss
-    losses = {"start": float(loss(render(scene, renderer), observation)), "result": refinement.loss}
+    losses = {"start": fitted.start_loss, "result": refinement.loss}
     report = _report(inputs, options, window, refinement, losses, scores, seconds)
     with staged(options.output, FILES) as folder:
         _pictures.write_pictures(
@@ -146,7 +131,10 @@ def run(options: argparse.Namespace) -> int:
         _write_json(folder / "pose.json", report)
         _write_json(folder / "history.json", _history(refinement, stages))
     _print_report(report, options.output)
-    return 0
+    if refinement.status.trusted:
+        return 0
+    print(f"sldiff-jax: {explained(refinement)}", file=sys.stderr)
+    return NOT_TRUSTED
 
 
 def _check_options(options: argparse.Namespace) -> int:
@@ -165,26 +153,6 @@ def _check_options(options: argparse.Namespace) -> int:
         if value is not None and not 0 < value < math.inf:
             raise InputError(f"--{name.replace('_', '-')} must be a positive number, got {value:g}.")
     return steps
-
-
-def _seen(inputs: Inputs, window: Window, longer_side: int) -> Observation:
-    """What is to be explained, in the window."""
-    width, height = window.reduced(longer_side)
-    try:
-        return Observation(inputs.image, inputs.depth, inputs.mask, inputs.seen).cropped(*window).resized(width, height)
-    except ValueError:
-        raise InputError(
-            f"The mask vanishes at {width}x{height} pixels: it is much smaller than the rendered start. Raise "
-            "--resolution, or check the start."
-        ) from None
-
-
-def _starts(scene: Scene, inputs: Inputs, options: argparse.Namespace) -> Float[Array, "starts 1 4 4"]:
-    spread = options.spread_translation or 0.1 * inputs.mesh.diameter
-    return random_starts(
-        jax.random.key(options.seed), scene, options.hypotheses,
-        rotation=math.radians(options.spread_rotation), translation=spread,
-    )  # fmt: skip
 
 
 def _report(
@@ -211,6 +179,7 @@ def _report(
         "moved": {"rotation_deg": angle, "translation_mm": moved},
         "seconds": seconds,
         "status": _word(refinement.status),
+        "doubts": list(refinement.doubts),
         "best_start": refinement.best_start,
         "statuses": [_word(status) for status in refinement.statuses],
         "steps": np.bincount(refinement.stage_history).tolist(),

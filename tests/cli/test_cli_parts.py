@@ -1,14 +1,13 @@
 """What the command is made of: losses by name, stages, scores, units."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import sldiff_jax as sl
+from sldiff_jax._refine.recipe import shares
 from sldiff_jax.cli._errors import InputError
-from sldiff_jax.cli._fit import count_steps, split_steps
+from sldiff_jax.cli._fit import count_steps
 from sldiff_jax.cli._named_losses import LOSSES, parse_loss
-from sldiff_jax.cli._photo_stages import default_photo_loss, photo_stages
 from sldiff_jax.cli._scores import depth_residual, pose_distance, score
 from sldiff_jax.cli._units import Seen, check_units
 
@@ -41,34 +40,17 @@ def test_what_is_no_loss(text):
 
 
 def test_steps_are_divided_in_proportion_and_the_last_stage_gets_one():
-    assert split_steps(50, (0.3, 0.3, 0.4)) == [15, 15, 20]
-    assert split_steps(50, (0.0, 0.4, 0.6)) == [0, 20, 30]
-    assert split_steps(1, (0.3, 0.3, 0.4)) == [0, 0, 1]
+    assert shares(50, (0.3, 0.3, 0.4)) == [15, 15, 20]
+    assert shares(50, (0.0, 0.4, 0.6)) == [0, 20, 30]
+    assert shares(1, (0.3, 0.3, 0.4)) == [0, 0, 1]
     for steps in range(1, 20):
-        parts = split_steps(steps, (0.3, 0.6, 0.1))
+        parts = shares(steps, (0.3, 0.6, 0.1))
         assert sum(parts) == steps and min(parts) >= 0 < parts[-1]
 
 
 def test_least_squares_need_fewer_steps():
     assert count_steps("lm", None) == count_steps("gn", None) < count_steps("adam", None)
     assert count_steps("adam", 7) == 7
-
-
-def test_stages_follow_from_the_images():
-    rgb, ones = jnp.full((64, 128, 3), 0.5), jnp.ones((64, 128))
-    everything, photo = sl.Observation(rgb, ones, ones), sl.Observation(rgb)
-    stages = photo_stages(everything, 50)
-    assert list(stages) == ["outline", "blurred", "fine"]
-    assert stages["outline"].loss == sl.depth_loss.using(scale=0.03) + sl.silhouette_loss
-    assert stages["fine"].loss == parse_loss("zncc+depth+3*silhouette") == default_photo_loss(everything)
-    assert (stages["blurred"].scale, stages["blurred"].blur, stages["blurred"].keep) == (0.5, 2.0, 1)
-    assert (stages["fine"].scale, stages["fine"].blur) == (1.0, 0.0)
-    assert photo_stages(sl.Observation(rgb, mask=ones), 50)["outline"].loss == sl.silhouette_loss
-    assert list(photo_stages(photo, 50)) == ["blurred", "fine"]
-    assert photo_stages(photo, 50)["fine"].loss == sl.zncc_loss
-    chosen = photo_stages(everything, 50, sl.l1_loss)
-    assert list(chosen) == ["blurred", "fine"] and all(stage.loss == sl.l1_loss for stage in chosen.values())
-    assert list(photo_stages(everything, 1)) == ["fine"]
 
 
 # --- scores
@@ -132,4 +114,22 @@ def test_the_wrong_unit_is_named(culprit, field, measured_depth, factor, mask_ex
 
 def test_sizes_that_no_unit_explains_name_no_remedy():
     with pytest.raises(InputError, match="Check --mesh-scale"):
-        check_units(GOOD._replace(diameter=7.0))
+        check_units(GOOD._replace(diameter=7.0, mask_extent=20.0, measured_depth=79.0))
+
+
+@pytest.mark.parametrize("measured_depth", [None, 0.79])
+@pytest.mark.parametrize(("factor", "remedy"), [(10, 1e-4), (100, 1e-5), (0.1, 1e-2), (0.01, 1e-1)])
+def test_a_mesh_in_decimetres_or_centimetres_is_noticed_on_either_side(factor, remedy, measured_depth):
+    """An object nine times as large as its mask, with depth and pose that agree: no occluder stands there."""
+    seen = GOOD._replace(
+        mask_extent=200.0, measured_depth=measured_depth, hidden=None if measured_depth is None else 0.0
+    )
+    with pytest.raises(InputError, match=rf"try --mesh-scale {remedy:g}\.$"):
+        check_units(seen._replace(diameter=factor * seen.diameter))
+
+
+def test_an_object_that_shows_in_part_may_be_larger_than_its_mask():
+    check_units(GOOD._replace(mask_extent=30.0))
+    check_units(GOOD._replace(mask_extent=15.0, hidden=0.9))
+    with pytest.raises(InputError, match="Sizes do not fit"):
+        check_units(GOOD._replace(mask_extent=30.0, hidden=0.1))

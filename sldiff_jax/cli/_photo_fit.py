@@ -1,0 +1,113 @@
+"""The fit of ``sldiff-jax refine``, from inputs to the refinement."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from .._gradients.render import render
+from .._images.crop import Window, window_around
+from .._images.observation import Observation
+from .._losses.loss import Loss
+from .._refine.hypotheses import random_starts
+from .._refine.recipe import Recipe, choose_recipe
+from .._refine.refinement import Refinement
+from .._scene.scene import Scene
+from ..mesh_renderer import MeshRenderer
+from ._errors import InputError
+from ._fit import count_steps, fit
+from ._inputs import Inputs, rendered_depth
+
+MARGIN = 0.25
+"""Room around the object in the fitted part, in units of its size."""
+
+
+class Spread(NamedTuple):
+    """The starts: the given one and random ones around it, by degrees and metres (default: a tenth of the object)."""
+
+    hypotheses: int = 1
+    degrees: float = 20.0
+    metres: float | None = None
+    seed: int = 0
+
+
+class PhotoFit(NamedTuple):
+    """A fit and what it was made of.
+
+    Attributes:
+        refinement: the outcome.
+        recipe: its stages.
+        window: the part of the photo that was fitted.
+        start_loss: the loss of the last stage at the start.
+    """
+
+    refinement: Refinement
+    recipe: Recipe
+    window: Window
+    start_loss: float
+
+
+def fit_photo(
+    inputs: Inputs,
+    start: Float[np.ndarray, "height width"] | None = None,
+    *,
+    resolution: int = 128,
+    steps: int | None = None,
+    optimizer: str = "lm",
+    learning_rate: float | None = None,
+    loss: Loss | None = None,
+    spread: Spread | None = None,
+) -> PhotoFit:
+    """Fits what was read.
+
+    Args:
+        inputs: what was read.
+        start: (H, W) the rendered depth of the start, if it is at hand.
+        resolution: longer side of the fitted part, pixels.
+        steps: all stages together. Default: as `count_steps`.
+        optimizer: as `fit`.
+        learning_rate: as `fit`.
+        loss: in all stages, in place of what `choose_recipe` chooses.
+        spread: of the starts. Default: the given one alone.
+
+    Raises:
+        InputError: if the images do not do.
+    """
+    start = rendered_depth(inputs, inputs.T_camera_object) if start is None else start
+    window = window_around((start > 0) if inputs.mask is None else (start > 0) | inputs.mask, MARGIN)
+    observation = _seen(inputs, window, resolution)
+    height, width = observation.size
+    scene = Scene(inputs.T_camera_object[None], window.camera(inputs.camera).resized(width, height))
+    renderer = MeshRenderer([inputs.mesh], buffers="core")
+    spread = spread or Spread()
+    starts = random_starts(
+        jax.random.key(spread.seed), scene, spread.hypotheses,
+        rotation=math.radians(spread.degrees), translation=spread.metres or 0.1 * inputs.mesh.diameter,
+    )  # fmt: skip
+    try:
+        look = render(scene, renderer)
+        recipe = choose_recipe(look, observation, count_steps(optimizer, steps), loss=loss)
+        refinement = fit(
+            scene, observation, renderer, recipe, optimizer=optimizer, learning_rate=learning_rate, starts=starts
+        )
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    first = refinement.state.first_losses
+    start_loss = refinement.loss_history[0, 0] if first is None else first[0]
+    return PhotoFit(refinement, recipe, window, float(start_loss))
+
+
+def _seen(inputs: Inputs, window: Window, longer_side: int) -> Observation:
+    """What is to be explained, in the window."""
+    width, height = window.reduced(longer_side)
+    try:
+        return Observation(inputs.image, inputs.depth, inputs.mask, inputs.seen).cropped(*window).resized(width, height)
+    except ValueError:
+        raise InputError(
+            f"The mask vanishes at {width}x{height} pixels: it is much smaller than the rendered start. Raise "
+            "--resolution, or check the start."
+        ) from None
