@@ -37,6 +37,16 @@ class RegionLoss(Loss):
 
     Where the observed depth shows something in front of the object that does not look like it, nothing is compared.
 
+    Args:
+        rendering: the rendered images, (H, W).
+        observation: must have rgb, (H, W, 3); its depth and mask, if any, help.
+
+    Returns:
+        Scalar float, 0 where the silhouette is what looks like the object, about 1 for a bad start.
+
+    Raises:
+        ValueError: if the observation has no rgb or another size, or the loss learned from images of another size.
+
     Attributes:
         posterior: optional (H, W) float in [0, 1], the probabilities that were learned.
     """
@@ -44,15 +54,7 @@ class RegionLoss(Loss):
     posterior: Float[Array, "height width"] | None = None
 
     def residuals(self, rendering: Rendering, observation: Observation) -> tuple[Residuals, ...]:
-        """As every `Loss`.
-
-        Args:
-            rendering: the rendered images, (H, W).
-            observation: must have rgb, (H, W, 3); its depth and mask, if any, help.
-
-        Raises:
-            ValueError: if the observation has no rgb or another size.
-        """
+        """As every `Loss`."""
         required(observation, "rgb", rendering)
         p = self.posterior
         if p is None:
