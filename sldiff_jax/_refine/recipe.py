@@ -97,7 +97,7 @@ def weighed_loss(evidence: Evidence, *, outline: bool, color: float = 1.0) -> Lo
     """
     parts: list[Loss] = []
     if evidence.color and evidence.texture and not (outline and evidence.mask):
-        parts.append(jnp.asarray(color * (0.1 if outline else 1.0)) * zncc_loss)
+        parts.append(jnp.asarray(color * (0.1 if outline and not evidence.depth else 1.0)) * zncc_loss)
     if evidence.depth:
         parts.append(depth_loss.using(scale=jnp.asarray(0.03 if outline else 0.01)))
     if evidence.mask:

@@ -39,7 +39,8 @@ RISE = 0.05
 def judged(options: Options, recipe: Recipe, found: Refinement) -> Refinement:
     """A refinement with what speaks against it; if anything does, it is no longer called converged.
 
-    If the start agrees with what was seen as well as a doubtful result does, the start it is.
+    If the start agrees with what was seen as well as a doubtful result does, or colour alone led far away, the start
+    it is.
     """
     state = found.state
     look = first_rendering(options.renderer, options.jit, options.scene, found.scene.T_world_object)
@@ -54,7 +55,8 @@ def judged(options: Options, recipe: Recipe, found: Refinement) -> Refinement:
     if doubts and status.trusted:
         status = Status.DOUBTFUL
         start = first_rendering(options.renderer, options.jit, options.scene, options.scene.T_world_object)
-        if agreement(start, options.observation, recipe.evidence).total >= agreed.total:
+        astray = not (recipe.evidence.mask or recipe.evidence.depth) and float(moved[0]) > FARTHEST
+        if astray or agreement(start, options.observation, recipe.evidence).total >= agreed.total:
             scene, status = with_poses(scene, options.scene.T_world_object), Status.NOT_BETTER
     statuses = tuple(status if k == found.best_start else own for k, own in enumerate(found.statuses))
     return dataclasses.replace(found, scene=scene, status=status, statuses=statuses, doubts=doubts, agreement=agreed)
@@ -128,7 +130,7 @@ def find_doubts(
             doubts.append("there is nothing but the outline of an object without texture to go by")
     if agreed.correlation is not None and not evidence.depth and agreed.correlation < LEAST_CORRELATION:
         doubts.append(f"the colours hardly correlate ({agreed.correlation:.2f})")
-    if agreed.separation is not None and agreed.separation < LEAST_SEPARATION:
+    if agreed.separation is not None and agreed.separation < LEAST_SEPARATION * (0.75 if evidence.depth else 1):
         doubts.append("the outline does not part what looks like the object from what does not")
     doubts += [f"{motion} hardly shows in the images" for motion in unseen_motions(loss, curvature)]
     return tuple(doubts)

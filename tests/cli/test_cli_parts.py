@@ -114,7 +114,7 @@ def test_the_wrong_unit_is_named(culprit, field, measured_depth, factor, mask_ex
 
 def test_sizes_that_no_unit_explains_name_no_remedy():
     with pytest.raises(InputError, match="Check --mesh-scale"):
-        check_units(GOOD._replace(diameter=7.0, mask_extent=20.0, measured_depth=79.0))
+        check_units(GOOD._replace(diameter=7e4))
 
 
 @pytest.mark.parametrize("measured_depth", [None, 0.79])
