@@ -2,11 +2,11 @@
 
 Random scenes seen at 160 x 120: three textured objects that hide each other in part; two dense meshes (the recorded
 bunny, 69,451 triangles, left out without the recorded data); a coarse one (a box). Losses compare with a rendering of
-slightly different poses and another lamp, once blurred and squared (smooth), once pixel by pixel and absolute (sharp); depth is weighted
-with both masks. Prints a table: `MeshRenderer`'s own derivative at one and at four samples per pixel, what the
-estimator from buffers makes of the same images, and `backpropagate_gradient_to_poses`, stillleben's estimator. Poses
-are six degrees of freedom per object, vertices six smooth deformations of each mesh, light the direction and colour of
-a lamp, the ambient light and the exposure.
+slightly different poses and another lamp, once blurred and squared (smooth), once pixel by pixel and absolute (sharp);
+depth is weighted with both masks. Prints a table: `MeshRenderer`'s own derivative at one and at four samples per pixel,
+what the estimator from buffers makes of the same images, and `backpropagate_gradient_to_poses`, stillleben's estimator.
+Poses are six degrees of freedom per object, vertices six smooth deformations of each mesh, light the direction and
+colour of a lamp, the ambient light and the exposure.
 
     python benchmarks/gradient_accuracy.py [--scenes 20]
 
