@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from . import bop, demo, doctor, inspect, refine
+from ._arguments import bop, demo, doctor, inspect, refine
+from ._arguments.subcommands import add_subcommands
 from ._errors import InputError
 from ._versions import installed_version
 
@@ -45,9 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     try:
         options = _parser().parse_args(words)
-        if "words" in options:  # jobs that leave a record of their command
-            options.words = words
-        return options.run(options)
+        options.words = words  # for jobs that leave a record of their command
+        # What runs it is imported only now: help and wrong options need neither JAX nor NumPy.
+        return importlib.import_module(f".{options.command}", __package__).run(options)
     except InputError as error:
         print(f"sldiff-jax: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -64,15 +66,6 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"sldiff-jax {installed_version('sldiff-jax')}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (demo, refine, inspect, bop, doctor):
-        name = command.__name__.rpartition(".")[2]
-        subparser = commands.add_parser(
-            name,
-            help=command.SUMMARY,
-            description=command.DESCRIPTION,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        command.add_arguments(subparser)
-        subparser.set_defaults(run=command.run)
+    commands = {"demo": demo, "refine": refine, "inspect": inspect, "bop": bop, "doctor": doctor}
+    add_subcommands(parser, "commands", "COMMAND", commands)
     return parser

@@ -6,7 +6,6 @@ import argparse
 import json
 import math
 import time
-from pathlib import Path
 from typing import NamedTuple
 
 import equinox as eqx
@@ -27,17 +26,10 @@ from .._scene.scene import Scene
 from ..mesh_renderer import Mesh, MeshRenderer, demo_mesh
 from . import _pictures
 from ._errors import InputError
-from ._fit import OPTIMIZERS_HELP, STEPS_HELP, by_stage, count_steps, fit, split_steps
+from ._fit import by_stage, count_steps, fit, split_steps
 from ._output import check_output, staged
 from ._scores import pose_distance
 from ._table import print_table
-
-SUMMARY = "find the hidden pose of a rendered object again, and draw how"
-DESCRIPTION = """\
-Renders an object built in code at a hidden pose, starts 10 degrees and 4 mm away from it, and finds it again by
-minimising the colour difference alone (photometric_loss), of blurred pictures first. Writes pictures, and the errors of
-all iterates.
-"""
 
 FILES = ("history.json", *_pictures.NAMES)
 START_ROTATION, START_TRANSLATION = math.radians(10), 4e-3
@@ -52,17 +44,6 @@ class Task(NamedTuple):
     background: UInt8[np.ndarray, "height width 3"]
     T_camera_object: Float[np.ndarray, "4 4"]
     T_camera_object_start: Float[np.ndarray, "4 4"]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
-    parser.add_argument("--output", type=Path, default=Path("demo_out"), help="folder; default: %(default)s")
-    parser.add_argument("--steps", type=int, help=STEPS_HELP)
-    parser.add_argument("--seed", type=int, default=0, help="of hidden pose and start; default: %(default)s")
-    parser.add_argument(
-        "--resolution", type=int, default=320, metavar="PIXELS", help="width of the picture; default: %(default)s"
-    )
-    parser.add_argument("--optimizer", default="lm", help=OPTIMIZERS_HELP)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -8,13 +8,6 @@ import platform
 
 from ._versions import installed_version
 
-SUMMARY = "report what is installed, which devices JAX sees, and whether buffers cross to torch without a copy"
-DESCRIPTION = "Reports versions and devices, and checks the boundary between torch and JAX."
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares no options: there are none."""
-
 
 def run(options: argparse.Namespace) -> int:
     """Runs the checks of the torch boundary, which sldiff_jax itself must not import.
