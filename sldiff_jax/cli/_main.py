@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from ._arguments import bop, demo, doctor, inspect, refine
 from ._arguments.subcommands import add_subcommands
+from ._compilation_cache import forget_compiled_programs, keep_compiled_programs
 from ._errors import InputError
 from ._versions import installed_version
 
@@ -21,6 +22,9 @@ examples:
   sldiff-jax inspect --mesh-scale 0.001 can.ply
   sldiff-jax bop evaluate lmo --results mine_lmo-test.csv
   sldiff-jax doctor
+
+What is compiled is kept for the next run (`sldiff-jax doctor` says where), unless --no-compilation-cache or the
+environment variable SLDIFF_JAX_COMPILATION_CACHE=off says not to; the variable may also name another folder.
 
 Exit codes: 0 done, 2 wrong input (one line on the standard error says what), 4 images failed (bop refine), 130
 interrupted.
@@ -36,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: the arguments after the command's name. Default: those of the process.
+        argv: the arguments after the command's name. Default: those of the process, in which JAX then keeps what it
+            compiles in the user's folder for caches.
 
     Returns:
         The exit code: 0 done, 2 wrong input, 130 interrupted; that of `doctor` is its own.
@@ -48,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(words)
         options.words = words  # for jobs that leave a record of their command
+        forget = vars(options).pop("no_compilation_cache")
+        if argv is None:  # the process is the command's own; otherwise JAX's configuration is the caller's
+            (forget_compiled_programs if forget else keep_compiled_programs)()
         # What runs it is imported only now: help and wrong options need neither JAX nor NumPy.
         return importlib.import_module(f".{options.command}", __package__).run(options)
     except InputError as error:

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _outlined(
     photo: UInt8[np.ndarray, "height width 3"], frame: Frame, dataset: Dataset, estimates: list[Estimate], color
-) -> UInt8[np.ndarray, "height width 3"]:  # fmt: skip
+) -> UInt8[np.ndarray, "rows columns 3"]:  # fmt: skip
     camera = frame.camera_at_origin
     camera = camera.resized(2 * camera.width, 2 * camera.height)  # outlines finer than pixels
     for estimate in estimates:

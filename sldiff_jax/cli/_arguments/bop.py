@@ -11,9 +11,9 @@ SUMMARY = "whole data sets in BOP's layout: make one up, refine estimated poses,
 DESCRIPTION = """\
 Works on data sets in the layout of the BOP challenge, and on its files of estimated poses.
 """
+JOBS = {"make": bop_make, "refine": bop_refine, "evaluate": bop_evaluate, "show": bop_show}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the jobs."""
-    jobs = {"make": bop_make, "refine": bop_refine, "evaluate": bop_evaluate, "show": bop_show}
-    add_subcommands(parser, "jobs", "JOB", jobs)
+    add_subcommands(parser, "jobs", "JOB", JOBS)

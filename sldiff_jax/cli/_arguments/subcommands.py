@@ -16,8 +16,8 @@ def add_subcommands(
         parser: of the command above them.
         title: over their list in its help.
         metavar: what stands for one of them.
-        declared: by name, modules with SUMMARY, DESCRIPTION and ``add_arguments``. The options then hold as
-            ``command`` the name of the innermost module that was chosen.
+        declared: by name, modules with SUMMARY, DESCRIPTION and ``add_arguments``; and JOBS, if these are subcommands
+            again. The options then hold as ``command`` the name of the innermost module that was chosen.
     """
     group = parser.add_subparsers(title=title, required=True, metavar=metavar)
     for name, module in declared.items():
@@ -29,3 +29,7 @@ def add_subcommands(
         )
         subparser.set_defaults(command=module.__name__.rpartition(".")[2])
         module.add_arguments(subparser)
+        if not hasattr(module, "JOBS"):
+            subparser.add_argument(
+                "--no-compilation-cache", action="store_true", help="compile all anew, and keep nothing of it"
+            )
