@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
 from .._images.observation import Observation
 from .._images.resample import reduce_color
@@ -100,16 +100,21 @@ def make_task(seed: int, width: int) -> Task:
     height = 3 * width // 4
     camera = Camera.from_fov(math.radians(40), width=width, height=height)
     mesh = demo_mesh()
-    rotation_key, place_key = jax.random.split(pose_key)
-    rotation = 3 * jax.random.normal(rotation_key, (3,))
-    place = jax.random.uniform(place_key, (3,), minval=-0.015, maxval=0.015) + jnp.array([0, 0, 0.28])
-    T = se3_exp(jnp.concatenate([rotation, jnp.zeros(3)])).at[:3, 3].set(place)
+    T = _hidden_pose(pose_key)
     scene = Scene(T[None], camera)
     starts = random_starts(start_key, scene, 2, rotation=START_ROTATION, translation=START_TRANSLATION)
     background = _background(width, height)
     shown = MeshRenderer([mesh], background=background, supersample=2, buffers="core")(scene)
     image = np.asarray(shown.rgb)[..., :3]
     return Task(mesh, camera, image, background, np.asarray(T), np.asarray(starts[1, 0]))
+
+
+@jax.jit
+def _hidden_pose(key: PRNGKeyArray) -> Float[Array, "4 4"]:
+    rotation_key, place_key = jax.random.split(key)
+    rotation = 3 * jax.random.normal(rotation_key, (3,))
+    place = jax.random.uniform(place_key, (3,), minval=-0.015, maxval=0.015) + jnp.array([0, 0, 0.28])
+    return se3_exp(jnp.concatenate([rotation, jnp.zeros(3)])).at[:3, 3].set(place)
 
 
 class _OnBackdrop(eqx.Module):

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float
@@ -18,6 +19,7 @@ from jaxtyping import Array, Float
 from .._gradients.render import render
 from .._images.crop import Window, window_around
 from .._images.observation import Observation
+from .._losses.loss import Loss
 from .._refine.hypotheses import random_starts
 from .._refine.refinement import Refinement, Stage, Status
 from .._scene.scene import Scene
@@ -70,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     scores = {name: score(d, inputs.mask, inputs.depth) for name, d in (("start", start), ("result", result))}
     residual = depth_residual(result, inputs.mask, inputs.depth)
     loss = default_photo_loss(observation) if loss is None else loss
-    losses = {"start": float(loss(render(scene, renderer), observation)), "result": refinement.loss}
+    losses = {"start": float(_loss_there(loss, scene, renderer, observation)), "result": refinement.loss}
     report = _report(inputs, options, window, refinement, losses, scores, seconds)
     with staged(options.output, FILES) as folder:
         _pictures.write_pictures(
@@ -81,6 +83,11 @@ def run(options: argparse.Namespace) -> int:
         _write_json(folder / "history.json", _history(refinement, stages))
     _print_report(report, options.output)
     return 0
+
+
+@eqx.filter_jit
+def _loss_there(loss: Loss, scene: Scene, renderer: MeshRenderer, observation: Observation) -> Float[Array, ""]:
+    return loss(render(scene, renderer), observation)
 
 
 def _check_options(options: argparse.Namespace) -> int:
