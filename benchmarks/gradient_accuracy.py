@@ -18,6 +18,7 @@ relative to the norm of its whole finite difference, rotations and translations 
 from __future__ import annotations
 
 import argparse
+import pathlib
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -27,6 +28,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import record
 from rendering import bunny
 
 import sldiff_jax as sl
@@ -278,6 +280,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=20, help="of three objects; a quarter as many of the others")
     parser.add_argument("--groups", nargs="+", default=["objects", "box", "bunnies"])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=pathlib.Path, help="also write the tables to this file, and JSON beside it")
     arguments = parser.parse_args()
     groups = {
         "objects": ("Three objects", objects, arguments.scenes),
@@ -287,13 +290,19 @@ def main() -> None:
         centred = np.eye(4)
         centred[:3, 3] = -mesh.bounds.mean(axis=0)
         groups["bunnies"] = ("Two bunnies", partial(dense, mesh.transformed(centred)), -(-arguments.scenes // 4))
+    report = []
     for title, group, scenes in (groups[name] for name in arguments.groups if name in groups):
         began = time.perf_counter()
         pairs = measure(group, scenes, arguments.seed)
         count, seconds = len(next(iter(pairs.values()))), time.perf_counter() - began
-        print(f"{title}: {scenes} scenes, {count} objects with at least {FEWEST_PIXELS} visible pixels, ", end="")
-        print(f"{WIDTH}x{HEIGHT}, seed {arguments.seed}, {seconds:.0f} s.\n")
-        print(table(pairs), "\n", flush=True)
+        text = (
+            f"{title}: {scenes} scenes, {count} objects with at least {FEWEST_PIXELS} visible pixels, "
+            f"{WIDTH}x{HEIGHT}, seed {arguments.seed}, {seconds:.0f} s.\n\n{table(pairs)}\n"
+        )
+        print(text, flush=True)
+        report.append(text)
+    if arguments.output:
+        record.write(arguments.output, "\n".join(report))
 
 
 if __name__ == "__main__":

@@ -10,13 +10,12 @@ from .._losses.silhouette import silhouette_loss
 from .._refine.refinement import Stage
 from ._fit import split_steps
 
-DEFAULT_LOSS = "zncc+depth+3*silhouette"
 COARSE, BLUR = 0.5, 1 / 32
 """Scale of the coarse stages, and the blur of the second in units of its image's longer side."""
 
 
 def default_photo_loss(observation: Observation) -> Loss:
-    """The terms of `DEFAULT_LOSS` for which there are images.
+    """The terms of ``zncc+depth+3*silhouette`` for which there are images.
 
     Light, and the texture of a scan, make colours differ at the right pose too. With equal weights they would pull the
     outline off; so the silhouette weighs more.

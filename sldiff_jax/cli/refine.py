@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float
@@ -18,89 +19,24 @@ from jaxtyping import Array, Float
 from .._gradients.render import render
 from .._images.crop import Window, window_around
 from .._images.observation import Observation
+from .._losses.loss import Loss
 from .._refine.hypotheses import random_starts
 from .._refine.refinement import Refinement, Stage, Status
 from .._scene.scene import Scene
 from ..mesh_renderer import MeshRenderer
 from . import _pictures
+from ._arguments.choices import LEAST_SQUARES
 from ._errors import InputError
-from ._fit import LEAST_SQUARES, OPTIMIZERS_HELP, STEPS_HELP, by_stage, count_steps, fit
+from ._fit import by_stage, count_steps, fit
 from ._inputs import Inputs, check_plausible, read_inputs, rendered_depth
 from ._named_losses import parse_loss
 from ._output import check_output, staged
-from ._photo_stages import DEFAULT_LOSS, default_photo_loss, photo_stages
+from ._photo_stages import default_photo_loss, photo_stages
 from ._scores import Scores, depth_residual, pose_distance, score
 from ._table import print_table
 
-SUMMARY = "fit the pose of an object in a photo, from a mesh, a camera and a coarse pose"
-DESCRIPTION = """\
-Fits the pose of one object in a photo by rendering its mesh and comparing colour, and depth and silhouette where
-given. Writes pose.json, history.json and pictures.
-
---loss     what is compared: zncc (correlation of colours, blind to exposure), edge, l1, l2, huber, photometric
-           (colours as they are), depth, silhouette, dice, neg_iou. "+" adds, "3*depth" weighs, "pyramid:zncc" takes
-           three resolutions at once. The default is zncc+depth+3*silhouette, as far as there are images, after a first
-           stage of outline and depth. On a real photo it is among the two best (benchmarks/losses_on_photo.py).
-
---mask     white where the object is seen, or transparent where it is not.
---depth    PNG or TIFF of one channel, an array in .npy or .npz, or EXR. It shows the view of the photo pixel by pixel,
-           or has a camera of its own, --depth-camera: as --camera, with "T_camera_depth", the 4x4 matrix that takes
-           points of the depth camera to points of the colour camera. Then it is registered.
---camera   JSON or YAML: {"camera": {"fx": 600, "fy": 600, "cx": 320, "cy": 240, "width": 640, "height": 480}}, or the
-           inner object alone, or a 3x3 intrinsic matrix, as lists, as text, or under "K"; the files of OpenCV, ROS
-           (camera_info), RealSense and BOP (camera.json, scene_camera.json) as they are. Where distortion is not zero
-           (OpenCV's k1, k2, p1, p2, k3, k4, k5, k6), photo, mask and depth are undistorted. cx and cy count from the
-           centre of the first pixel, as OpenCV does; "pixel_center": 0.5 in the file, or --pixel-center 0.5, says that
-           they count from the image's edge.
---pose     JSON or YAML: {"initial_pose": {"rotation_row_major": [9 numbers], "translation": [3 numbers]}}, or the inner
-           object alone, or a 4x4 matrix T_camera_object, as lists or text, or a pose.json written by this command, or
-           BOP's scene_gt.json (in millimetres). OpenCV camera axes: X right, Y down, Z forward.
-BOP        files hold all images and objects of a scene. Which is meant follows from the names of photo and mesh
-           (000012.png, obj_000005.ply), or from --image-id, --object-id, --instance.
-units      are metres, unless "units": {"mesh": "mm", "depth": "mm", "pose": 0.001} (a number is metres per unit) in
-           these files, BOP's "depth_scale", or the flags --mesh-scale, --depth-scale, --pose-scale (metres per unit)
-           say otherwise. The flags win.
-"""
-
 FILES = ("pose.json", "history.json", *_pictures.NAMES)
 MARGIN = 0.25
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
-    files = parser.add_argument_group("input")
-    files.add_argument("--mesh", type=Path, required=True, help="glTF, GLB, OBJ, PLY or STL file")
-    files.add_argument("--mesh-scale", type=float, metavar="M", help="metres per unit of the mesh file")
-    files.add_argument("--image", type=Path, required=True, help="photo")
-    files.add_argument("--mask", type=Path, help="image, white where the object is seen")
-    files.add_argument("--depth", type=Path, help="depth image or array, 0 where nothing was measured")
-    files.add_argument("--depth-scale", type=float, metavar="M", help="metres per unit of the depth image")
-    files.add_argument("--depth-camera", type=Path, help="file with the camera of the depth image, if it has its own")
-    files.add_argument("--camera", type=Path, required=True, help="file with the camera of the photo")
-    files.add_argument("--pixel-center", type=float, choices=(0.0, 0.5), help="see above; default: 0")
-    files.add_argument("--pose", type=Path, required=True, help="file with the start")
-    files.add_argument("--pose-scale", type=float, metavar="M", help="metres per unit of the start's translation")
-    files.add_argument("--image-id", type=int, metavar="N", help="of the photo in files of BOP")
-    files.add_argument("--object-id", type=int, metavar="N", help="of the object in files of BOP")
-    files.add_argument("--instance", type=int, metavar="N", help="place of the object in the list of its image, from 0")
-    parser.add_argument("--output", type=Path, default=Path("refine_out"), help="folder; default: %(default)s")
-    fitting = parser.add_argument_group("refinement")
-    fitting.add_argument(
-        "--loss", metavar="SUM", help=f"see above; default: {DEFAULT_LOSS} after a stage of outline and depth"
-    )
-    fitting.add_argument("--steps", type=int, help=STEPS_HELP)
-    fitting.add_argument("--optimizer", default="lm", help=OPTIMIZERS_HELP)
-    fitting.add_argument("--learning-rate", type=float, metavar="RATE", help="of the first stage, not for lm and gn")
-    fitting.add_argument(
-        "--resolution", type=int, default=128, metavar="PIXELS",
-        help="longer side of the fitted part of the image; coarse stages have half of it; default: 128",
-    )  # fmt: skip
-    fitting.add_argument("--hypotheses", type=int, default=1, metavar="K", help="number of starts; default: 1")
-    fitting.add_argument("--spread-rotation", type=float, default=20.0, metavar="DEG", help="default: 20")
-    fitting.add_argument(
-        "--spread-translation", type=float, metavar="M", help="of the starts, metres; default: a tenth of the object"
-    )
-    fitting.add_argument("--seed", type=int, default=0, help="of the starts; default: 0")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -136,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     scores = {name: score(d, inputs.mask, inputs.depth) for name, d in (("start", start), ("result", result))}
     residual = depth_residual(result, inputs.mask, inputs.depth)
     loss = default_photo_loss(observation) if loss is None else loss
-    losses = {"start": float(loss(render(scene, renderer), observation)), "result": refinement.loss}
+    losses = {"start": float(_loss_there(loss, scene, renderer, observation)), "result": refinement.loss}
     report = _report(inputs, options, window, refinement, losses, scores, seconds)
     with staged(options.output, FILES) as folder:
         _pictures.write_pictures(
@@ -147,6 +83,11 @@ def run(options: argparse.Namespace) -> int:
         _write_json(folder / "history.json", _history(refinement, stages))
     _print_report(report, options.output)
     return 0
+
+
+@eqx.filter_jit
+def _loss_there(loss: Loss, scene: Scene, renderer: MeshRenderer, observation: Observation) -> Float[Array, ""]:
+    return loss(render(scene, renderer), observation)
 
 
 def _check_options(options: argparse.Namespace) -> int:
