@@ -26,7 +26,7 @@ RUN_NOTEBOOKS = JUPYTER_PREFER_ENV_PATH=1 $(BIN)/python -m pytest --numprocesses
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-bop test x64 newest wheel notebooks bench docs lint format dev clean
+.PHONY: help demo demo-bop test x64 newest wheel notebooks bench bench-compare docs lint format dev clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -72,6 +72,9 @@ notebooks: $(VENV)/.test ## run the notebooks; some of them: make notebooks ARGS
 
 bench: $(VENV)/.test ## run the benchmarks
 	$(BIN)/python -m pytest benchmarks $(ARGS)
+
+bench-compare: ## ratios between two results of a benchmark: make bench-compare A=before.json B=after.json
+	@$(PYTHON) benchmarks/compare.py $(A) $(B)
 
 docs: $(VENV)/.docs ## build the documentation site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)

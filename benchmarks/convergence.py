@@ -21,6 +21,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import record
 from measure import load, machine
 from recipes import METHODS, RECOMMENDED, RECOMMENDED_MANY, fit, loss_of_truth, overlap_of_starts
 from trials import LEVELS, View, draw_starts, objects, observe, seeds
@@ -227,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--levels", nargs="+", choices=tuple(LEVELS), default=tuple(LEVELS), help="degrees+millimetres")
     parser.add_argument("--methods", nargs="+", choices=tuple(METHODS), default=tuple(METHODS))
     parser.add_argument("--starts", type=int, help="per object and level; default: 100")
-    parser.add_argument("--output", type=pathlib.Path, help="also write the tables to this file")
+    parser.add_argument("--output", type=pathlib.Path, help="also write the tables to this file, and JSON beside it")
     options = parser.parse_args(arguments)
     if not any(_methods_for(level, options.methods) for level in options.levels):
         parser.error(f"{RECOMMENDED_MANY!r} is for starts from {FAR} degrees on, got {options.levels} alone")
@@ -238,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = report(outcomes, starts, time.perf_counter() - began, first_load)
     print(text)
     if options.output:
-        options.output.write_text(text)
+        record.write(options.output, text)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
 Random scenes seen at 160 x 120: three textured objects that hide each other in part; two dense meshes (the recorded
 bunny, 69,451 triangles, left out without the recorded data); a coarse one (a box). Losses compare with a rendering of
-slightly different poses and another lamp, once blurred and squared (smooth), once pixel by pixel and absolute (sharp); depth is weighted
-with both masks. Prints a table: `MeshRenderer`'s own derivative at one and at four samples per pixel, what the
-estimator from buffers makes of the same images, and `backpropagate_gradient_to_poses`, stillleben's estimator. Poses
-are six degrees of freedom per object, vertices six smooth deformations of each mesh, light the direction and colour of
-a lamp, the ambient light and the exposure.
+slightly different poses and another lamp, once blurred and squared (smooth), once pixel by pixel and absolute (sharp);
+depth is weighted with both masks. Prints a table: `MeshRenderer`'s own derivative at one and at four samples per pixel,
+what the estimator from buffers makes of the same images, and `backpropagate_gradient_to_poses`, stillleben's estimator.
+Poses are six degrees of freedom per object, vertices six smooth deformations of each mesh, light the direction and
+colour of a lamp, the ambient light and the exposure.
 
     python benchmarks/gradient_accuracy.py [--scenes 20]
 
@@ -18,6 +18,7 @@ relative to the norm of its whole finite difference, rotations and translations 
 from __future__ import annotations
 
 import argparse
+import pathlib
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -27,6 +28,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import record
 from rendering import bunny
 
 import sldiff_jax as sl
@@ -278,6 +280,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=20, help="of three objects; a quarter as many of the others")
     parser.add_argument("--groups", nargs="+", default=["objects", "box", "bunnies"])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=pathlib.Path, help="also write the tables to this file, and JSON beside it")
     arguments = parser.parse_args()
     groups = {
         "objects": ("Three objects", objects, arguments.scenes),
@@ -287,13 +290,19 @@ def main() -> None:
         centred = np.eye(4)
         centred[:3, 3] = -mesh.bounds.mean(axis=0)
         groups["bunnies"] = ("Two bunnies", partial(dense, mesh.transformed(centred)), -(-arguments.scenes // 4))
+    report = []
     for title, group, scenes in (groups[name] for name in arguments.groups if name in groups):
         began = time.perf_counter()
         pairs = measure(group, scenes, arguments.seed)
         count, seconds = len(next(iter(pairs.values()))), time.perf_counter() - began
-        print(f"{title}: {scenes} scenes, {count} objects with at least {FEWEST_PIXELS} visible pixels, ", end="")
-        print(f"{WIDTH}x{HEIGHT}, seed {arguments.seed}, {seconds:.0f} s.\n")
-        print(table(pairs), "\n", flush=True)
+        text = (
+            f"{title}: {scenes} scenes, {count} objects with at least {FEWEST_PIXELS} visible pixels, "
+            f"{WIDTH}x{HEIGHT}, seed {arguments.seed}, {seconds:.0f} s.\n\n{table(pairs)}\n"
+        )
+        print(text, flush=True)
+        report.append(text)
+    if arguments.output:
+        record.write(arguments.output, "\n".join(report))
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ from measure import machine
 from scipy.spatial import KDTree
 
 from sldiff_jax import visualize
+from sldiff_jax.cli._arguments.refine import add_arguments
 from sldiff_jax.cli._inputs import Inputs, read_inputs, rendered_depth
 from sldiff_jax.cli._photo_fit import fit_photo
 from sldiff_jax.cli._scores import pose_distance, score
-from sldiff_jax.cli.refine import add_arguments
 
 EVIDENCE = {
     "RGB-D+mask": ("depth", "mask"),

@@ -6,6 +6,7 @@ import argparse
 import pathlib
 
 import comparison
+import record
 import rendering
 from measure import interleaved, load, machine
 
@@ -71,7 +72,7 @@ def main() -> None:
     """Measures, prints, and writes the tables if asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=40, help="how often each function is timed")
-    parser.add_argument("--output", type=pathlib.Path, help="also write the tables to this file")
+    parser.add_argument("--output", type=pathlib.Path, help="also write the tables to this file, and JSON beside it")
     arguments = parser.parse_args()
     first_load = load()
     core, render = core_table(arguments.rounds), render_table(arguments.rounds)
@@ -96,7 +97,7 @@ def main() -> None:
     )
     print(text)
     if arguments.output:
-        arguments.output.write_text(text)
+        record.write(arguments.output, text)
 
 
 if __name__ == "__main__":

@@ -1,57 +1,6 @@
 """Differentiable rendering for 6-DoF object poses in JAX."""
 
-from ._gradients.check_grad import GradCheck as GradCheck
-from ._gradients.check_grad import check_grad as check_grad
-from ._gradients.image_space import compute_image_space_gradients as compute_image_space_gradients
-from ._gradients.image_space import dilate_silhouettes as dilate_silhouettes
-from ._gradients.pose_gradients import backpropagate_gradient_to_poses as backpropagate_gradient_to_poses
-from ._gradients.pose_gradients import image_change as image_change
-from ._gradients.pose_gradients import pose_gradient_maps as pose_gradient_maps
-from ._gradients.pose_gradients import pose_jacobian as pose_jacobian
-from ._gradients.pose_gradients import visible_objects as visible_objects
-from ._gradients.render import render as render
-from ._gradients.render import render_jvp as render_jvp
-from ._gradients.rendering import DifferentiableRenderer as DifferentiableRenderer
-from ._gradients.rendering import Renderer as Renderer
-from ._gradients.rendering import Rendering as Rendering
-from ._images.crop import crop_to_object as crop_to_object
-from ._images.observation import Observation as Observation
-from ._images.register_depth import register_depth as register_depth
-from ._images.undistort import undistort as undistort
-from ._losses.colour import edge_loss as edge_loss
-from ._losses.colour import huber_loss as huber_loss
-from ._losses.colour import l1_loss as l1_loss
-from ._losses.colour import l2_loss as l2_loss
-from ._losses.colour import photometric_loss as photometric_loss
-from ._losses.colour import zncc_loss as zncc_loss
-from ._losses.default import default_loss as default_loss
-from ._losses.depth import depth_loss as depth_loss
-from ._losses.loss import Loss as Loss
-from ._losses.loss import ResidualLoss as ResidualLoss
-from ._losses.loss import Residuals as Residuals
-from ._losses.loss import residual_loss as residual_loss
-from ._losses.loss import weighted as weighted
-from ._losses.pyramid import blurred as blurred
-from ._losses.pyramid import pyramid as pyramid
-from ._losses.region import RegionLoss as RegionLoss
-from ._losses.region import region_loss as region_loss
-from ._losses.silhouette import dice_loss as dice_loss
-from ._losses.silhouette import neg_iou_loss as neg_iou_loss
-from ._losses.silhouette import silhouette_loss as silhouette_loss
-from ._refine.hypotheses import random_starts as random_starts
-from ._refine.least_squares import GaussNewton as GaussNewton
-from ._refine.least_squares import LevenbergMarquardt as LevenbergMarquardt
-from ._refine.refine import refine_poses as refine_poses
-from ._refine.refinement import Refinement as Refinement
-from ._refine.refinement import Stage as Stage
-from ._refine.refinement import Status as Status
-from ._scene.camera import Camera as Camera
-from ._scene.poses import apply_pose_delta as apply_pose_delta
-from ._scene.poses import apply_twist as apply_twist
-from ._scene.poses import nearest_rotation as nearest_rotation
-from ._scene.poses import se3_exp as se3_exp
-from ._scene.poses import se3_log as se3_log
-from ._scene.render_result import RenderResult as RenderResult
-from ._scene.scene import Scene as Scene
-from .mesh_renderer import Mesh as Mesh
-from .mesh_renderer import MeshRenderer as MeshRenderer
+import lazy_loader
+
+# The public names are those of __init__.pyi. Each is imported when it is first used, and JAX with the first of them.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

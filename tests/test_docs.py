@@ -26,11 +26,13 @@ pages, hooks = load("pages"), load("hooks")
 
 
 def exports(package: str) -> dict[str, str]:
-    """Public names that an __init__.py binds, each with the module that it comes from; nothing is imported."""
-    tree = ast.parse((REPOSITORY / package.replace(".", "/") / "__init__.py").read_text())
+    """Public names that an __init__ file binds, each with the module that it comes from; nothing is imported."""
+    folder = REPOSITORY / package.replace(".", "/")
+    stub = folder / "__init__.pyi"  # where names are imported on first use, it says which
+    tree = ast.parse((stub if stub.is_file() else folder / "__init__.py").read_text())
     found = {}
     for node in tree.body:
-        if isinstance(node, ast.ImportFrom):
+        if isinstance(node, ast.ImportFrom) and node.module:
             module = f"{package}.{node.module}" if node.level else node.module
             found |= {alias.asname or alias.name: module for alias in node.names}
     return {name: module for name, module in found.items() if not name.startswith("_")}

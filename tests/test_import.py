@@ -50,3 +50,45 @@ def test_the_probe_notices_an_initialised_backend():
 def test_the_package_works_where_an_optional_package_is_missing(name):
     done = run(f"import sys; sys.modules[{name!r}] = None; import sldiff_jax; sldiff_jax.Scene")
     assert done.returncode == 0, done.stderr
+
+
+def test_names_are_imported_when_they_are_first_used():
+    code = """
+import sys
+import sldiff_jax as sl
+assert not {"jax", "numpy"} & set(sys.modules), "jax or numpy was imported"
+assert "Camera" in dir(sl) and "Camera" not in vars(sl)
+sl.Camera
+assert "jax" in sys.modules and sl.Camera is vars(sl)["Camera"]
+import pickle
+assert pickle.loads(pickle.dumps(sl.refine_poses)) is sl.refine_poses
+from sldiff_jax import *
+assert callable(render) and metrics.add
+try:
+    sl.nonsense
+except AttributeError as error:
+    assert "nonsense" in str(error)
+else:
+    raise AssertionError("nonsense was found")
+"""
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["demo", "--help"], ["refine", "--help"], ["bop", "refine", "--help"],
+              ["bop", "make", "--images", "many"], ["inspect"]],
+)  # fmt: skip
+def test_the_command_reads_its_options_without_jax(words):
+    code = f"""
+import sys
+from sldiff_jax.cli import main
+try:
+    code = main({words!r})
+except SystemExit as end:
+    code = end.code
+assert code == (0 if {words[-1].startswith("--")} else 2), code
+assert not {{"jax", "numpy", "warp", "tqdm"}} & set(sys.modules)
+"""
+    done = run(code)
+    assert done.returncode == 0, done.stderr

@@ -36,6 +36,8 @@ def random_starts(
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}.")
     T = scene.T_world_object
+    if count == 1:
+        return T[None]
     return _random_starts(key, T, count, jnp.asarray(rotation, T.dtype), jnp.asarray(translation, T.dtype))
 
 
@@ -49,7 +51,6 @@ def _random_starts(
     direction = direction.at[0].set(0)
     turn = jnp.broadcast_to(rotation, objects)[:, None] * direction[:, :, 0]
     shift = jnp.broadcast_to(translation, objects)[:, None] * direction[:, :, 1]
-    exp = jax.vmap(jax.vmap(se3_exp))
-    zero = jnp.zeros_like(turn)
-    shifted = compose(T_world_object, exp(jnp.concatenate([zero, shift], axis=-1)))
-    return compose(shifted, exp(jnp.concatenate([turn, zero], axis=-1)))
+    # A shift in the object's frame, then a turn about its origin.
+    moved = jax.vmap(jax.vmap(se3_exp))(jnp.concatenate([turn, jnp.zeros_like(turn)], axis=-1))
+    return compose(T_world_object, moved.at[..., :3, 3].set(shift))

@@ -74,11 +74,11 @@ def normal_equations(
     rendering = renderer.images(scene, drawing)
     value, image_gradient = jax.value_and_grad(loss)(rendering, observation)
 
-    def values(rendering: Rendering) -> list[Array]:
-        return [part.values for part in loss.residuals(rendering, observation)]
+    def values(rendering: Rendering) -> tuple[list[Array], list[Array]]:
+        parts = loss.residuals(rendering, observation)
+        return [part.values for part in parts], [part.curvature() for part in parts]
 
-    curvatures = [part.curvature() for part in loss.residuals(rendering, observation)]
-    _, change_of_values = jax.linearize(values, rendering)
+    _, change_of_values, curvatures = jax.linearize(values, rendering, has_aux=True)
 
     def of_object(basis: Float[Array, "6 objects 6"]) -> tuple[Float[Array, "6"], Float[Array, "6 6"]]:
         changes = jax.vmap(lambda delta: renderer.change(scene, drawing, delta))(basis * unit)

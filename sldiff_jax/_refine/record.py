@@ -66,13 +66,14 @@ def recorded(state: State) -> Record:
     """The present stage, as far as it went."""
     assert state.progress is not None
     count = int(state.progress.step)
-    losses, iterates = (np.asarray(history[:count]) for history in (state.progress.losses, state.progress.iterates))
+    losses, iterates = (np.asarray(history)[:count] for history in (state.progress.losses, state.progress.iterates))
     return Record(state.number, state.starts, losses, iterates, ranks(state.progress, count))
 
 
 def ranks(progress: Progress, count: int) -> np.ndarray:
     """(count, K): losses, infinite where they are not a number or an object does not show."""
-    losses, seen = np.asarray(progress.losses[:count]), np.asarray(progress.seen[:count])
+    # Sliced by NumPy: JAX would compile a program for each count.
+    losses, seen = np.asarray(progress.losses)[:count], np.asarray(progress.seen)[:count]
     return np.where(seen, np.nan_to_num(losses, nan=np.inf), np.inf)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .._gradients.pose_gradients import visible_objects
 from .._images.observation import Observation
@@ -63,6 +63,7 @@ def _overlaps(observation: Observation, results: RenderResult) -> np.ndarray:
     return np.any(drawn if observation.mask is None else drawn & (np.asarray(observation.mask) > 0), axis=(1, 2))
 
 
+@jax.jit
 def _visible_diameters(scene: Scene, results: RenderResult) -> Float[Array, " objects"]:
     """The diagonal of the box around the visible points of each object, in its frame: the largest of all starts."""
 
@@ -76,8 +77,13 @@ def _visible_diameters(scene: Scene, results: RenderResult) -> Float[Array, " ob
     return jnp.max(jax.vmap(of_start, in_axes=(None, 0))(scene.instance_index, results), axis=0)
 
 
+@jax.jit
+def _visible(scene: Scene, results: RenderResult) -> Bool[Array, "starts objects"]:
+    return jax.vmap(lambda result: visible_objects(scene, result))(results)
+
+
 def _check_visible(scene: Scene, results: RenderResult) -> None:
-    seen = np.asarray(jax.vmap(lambda result: visible_objects(scene, result))(results)).any(axis=0)
+    seen = np.asarray(_visible(scene, results)).any(axis=0)
     if not seen.all():
         labels = np.asarray(scene.instance_index)[~seen].tolist()
         raise ValueError(

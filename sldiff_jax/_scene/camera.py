@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
@@ -92,16 +93,8 @@ class Camera(eqx.Module):
         )
         if is_concrete(fx, fy, cx, cy):
             _check_intrinsics(float(fx), float(fy), float(cx), float(cy), width, height)
-        zero, one = jnp.zeros_like(fx), jnp.ones_like(fx)
         a, b = (far + near) / (far - near), -2.0 * far * near / (far - near)
-        projection = jnp.stack(
-            [
-                jnp.stack([2 * fx / width, zero, 2 * cx / width - 1, zero]),
-                jnp.stack([zero, 2 * fy / height, 2 * cy / height - 1, zero]),
-                jnp.stack([zero, zero, a * one, b * one]),
-                jnp.stack([zero, zero, one, zero]),
-            ]
-        )
+        projection = _projection(fx, fy, cx, cy, width, height, a, b)
         return cls(projection, T_world_camera, width=width, height=height)
 
     @classmethod
@@ -182,6 +175,22 @@ class Camera(eqx.Module):
         x = P[0] * (self.width / width) + P[3] * ((self.width - 2 * left) / width - 1)
         y = P[1] * (self.height / height) + P[3] * ((self.height - 2 * top) / height - 1)
         return dataclasses.replace(self, projection=P.at[0].set(x).at[1].set(y), width=width, height=height)
+
+
+@jax.jit
+def _projection(
+    fx: Array, fy: Array, cx: Array, cy: Array, width: ArrayLike, height: ArrayLike, a: ArrayLike, b: ArrayLike
+) -> Transform:  # fmt: skip
+    """The projection of intrinsics; clip z is ``a z + b``. One program, for every size."""
+    zero, one = jnp.zeros_like(fx), jnp.ones_like(fx)
+    return jnp.stack(
+        [
+            jnp.stack([2 * fx / width, zero, 2 * cx / width - 1, zero]),
+            jnp.stack([zero, 2 * fy / height, 2 * cy / height - 1, zero]),
+            jnp.stack([zero, zero, a * one, b * one]),
+            jnp.stack([zero, zero, one, zero]),
+        ]
+    )
 
 
 def _check_intrinsics(fx: float, fy: float, cx: float, cy: float, width: int, height: int) -> None:

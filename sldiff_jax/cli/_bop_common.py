@@ -12,15 +12,6 @@ from ..bop import Dataset, parse_result_name
 from ._errors import InputError
 
 
-def add_dataset(parser: argparse.ArgumentParser, results: str) -> None:
-    """Declares the data set and its split; `results` is the option whose file name tells the split."""
-    parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder with models and the split's scenes")
-    parser.add_argument(
-        "--split",
-        help=f"folder of the scenes, such as test_primesense; default: as {results} is named, or test",
-    )
-
-
 def open_dataset(folder: Path, split: str | None, results: Path) -> Dataset:
     """The data set; without a split, the one in the name of a result file, or else ``test``."""
     if split is None:
@@ -42,7 +33,7 @@ def reporting() -> Iterator[None]:
 
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     """The options as JSON values."""
-    hidden = ("run", "job", "words")
+    hidden = ("command", "words")
     return {
         name: str(value) if isinstance(value, Path) else [str(v) for v in value] if isinstance(value, list) else value
         for name, value in vars(options).items()

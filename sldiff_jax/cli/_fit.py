@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import optax
@@ -20,25 +20,10 @@ from .._refine.recipe import Recipe
 from .._refine.refine import refine_poses
 from .._refine.refinement import Refinement, Stage
 from .._scene.scene import Scene
+from ._arguments.choices import DESCENTS, LEAST_SQUARES, OPTIMIZERS
 from ._errors import InputError
 
-LEAST_SQUARES = {"lm": LevenbergMarquardt, "gn": GaussNewton}
-
-# With the learning rate at which the first stage begins: radians (or visible diameters of the object) per step; for
-# sgd, which steps in proportion to the loss, tuned on the losses of both commands.
-DESCENTS: dict[str, tuple[Callable[..., optax.GradientTransformation], float]] = {
-    "adam": (optax.adam, 0.02),
-    "adabelief": (optax.adabelief, 0.02),
-    "amsgrad": (optax.amsgrad, 0.02),
-    "nadam": (optax.nadam, 0.02),
-    "rmsprop": (optax.rmsprop, 0.005),
-    "sgd": (lambda rate: optax.sgd(rate, momentum=0.9), 0.025),
-    "yogi": (optax.yogi, 0.05),
-}
-
-OPTIMIZERS = (*LEAST_SQUARES, *DESCENTS)
-OPTIMIZERS_HELP = f"{', '.join(OPTIMIZERS)}; default: lm, Levenberg-Marquardt"
-STEPS_HELP = "at most, all stages together; default: 50 for lm and gn, else 150"
+METHODS = {"lm": LevenbergMarquardt, "gn": GaussNewton}
 
 TOLERANCE = 1e-5
 """A stage ends early when the object moves by less, in radians and visible diameters."""
@@ -53,6 +38,11 @@ def count_steps(optimizer: str, steps: int | None) -> int:
     if steps < 1:
         raise InputError(f"--steps must be at least 1, got {steps}.")
     return steps
+
+
+def descent(optimizer: str, rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
+    """The optimiser of optax of that name."""
+    return optax.sgd(rate, momentum=0.9) if optimizer == "sgd" else getattr(optax, optimizer)(rate)
 
 
 def fit(
@@ -85,12 +75,14 @@ def fit(
     recipe = stages if isinstance(stages, Recipe) else None
     plan = list(stages.stages.values() if isinstance(stages, Recipe) else stages)
     if optimizer in LEAST_SQUARES:
-        plan = [dataclasses.replace(stage, optimizer=LEAST_SQUARES[optimizer]()) for stage in plan]
+        plan = [dataclasses.replace(stage, optimizer=METHODS[optimizer]()) for stage in plan]
     else:
-        build, rate = DESCENTS[optimizer]
-        rate = rate if learning_rate is None else learning_rate
+        rate = DESCENTS[optimizer] if learning_rate is None else learning_rate
         schedules = [optax.cosine_decay_schedule(rate / 2**i, stage.steps, alpha=0.05) for i, stage in enumerate(plan)]
-        plan = [dataclasses.replace(stage, optimizer=build(schedule)) for stage, schedule in zip(plan, schedules)]
+        plan = [
+            dataclasses.replace(stage, optimizer=descent(optimizer, schedule))
+            for stage, schedule in zip(plan, schedules)
+        ]
     chosen = plan if recipe is None else dataclasses.replace(recipe, stages=dict(zip(recipe.stages, plan)))
     with tqdm(total=sum(stage.steps for stage in plan), desc="refine", unit="step", file=sys.stderr) as bar:
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from . import bop, demo, doctor, inspect, refine
+from ._arguments import bop, demo, doctor, inspect, refine
+from ._arguments.subcommands import add_subcommands
+from ._compilation_cache import forget_compiled_programs, keep_compiled_programs
 from ._errors import InputError
 from ._versions import installed_version
 
@@ -19,6 +22,9 @@ examples:
   sldiff-jax inspect --mesh-scale 0.001 can.ply
   sldiff-jax bop evaluate lmo --results mine_lmo-test.csv
   sldiff-jax doctor
+
+What is compiled is kept for the next run (`sldiff-jax doctor` says where), unless --no-compilation-cache or the
+environment variable SLDIFF_JAX_COMPILATION_CACHE=off says not to; the variable may also name another folder.
 
 Exit codes: 0 done, 2 wrong input (one line on the standard error says what), 3 a fit that need not be better than its
 start (one line says why), 4 images failed (bop refine), 130 interrupted.
@@ -34,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: the arguments after the command's name. Default: those of the process.
+        argv: the arguments after the command's name. Default: those of the process, in which JAX then keeps what it
+            compiles in the user's folder for caches.
 
     Returns:
         The exit code: 0 done, 2 wrong input, 3 a fit not to be trusted, 130 interrupted; that of `doctor` is its own.
@@ -45,9 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     try:
         options = _parser().parse_args(words)
-        if "words" in options:  # jobs that leave a record of their command
-            options.words = words
-        return options.run(options)
+        options.words = words  # for jobs that leave a record of their command
+        forget = vars(options).pop("no_compilation_cache")
+        if argv is None:  # the process is the command's own; otherwise JAX's configuration is the caller's
+            (forget_compiled_programs if forget else keep_compiled_programs)()
+        # What runs it is imported only now: help and wrong options need neither JAX nor NumPy.
+        return importlib.import_module(f".{options.command}", __package__).run(options)
     except InputError as error:
         print(f"sldiff-jax: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -64,15 +74,6 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"sldiff-jax {installed_version('sldiff-jax')}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (demo, refine, inspect, bop, doctor):
-        name = command.__name__.rpartition(".")[2]
-        subparser = commands.add_parser(
-            name,
-            help=command.SUMMARY,
-            description=command.DESCRIPTION,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        command.add_arguments(subparser)
-        subparser.set_defaults(run=command.run)
+    commands = {"demo": demo, "refine": refine, "inspect": inspect, "bop": bop, "doctor": doctor}
+    add_subcommands(parser, "commands", "COMMAND", commands)
     return parser

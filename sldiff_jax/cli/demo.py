@@ -6,14 +6,13 @@ import argparse
 import json
 import math
 import time
-from pathlib import Path
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
 from .._images.observation import Observation
 from .._images.resample import reduce_color
@@ -28,17 +27,10 @@ from .._scene.scene import Scene
 from ..mesh_renderer import Mesh, MeshRenderer, demo_mesh
 from . import _pictures
 from ._errors import InputError
-from ._fit import OPTIMIZERS_HELP, STEPS_HELP, by_stage, count_steps, fit
+from ._fit import by_stage, count_steps, fit
 from ._output import check_output, staged
 from ._scores import pose_distance
 from ._table import print_table
-
-SUMMARY = "find the hidden pose of a rendered object again, and draw how"
-DESCRIPTION = """\
-Renders an object built in code at a hidden pose, starts 10 degrees and 4 mm away from it, and finds it again by
-minimising the colour difference alone (photometric_loss), of blurred pictures first. Writes pictures, and the errors of
-all iterates.
-"""
 
 FILES = ("history.json", *_pictures.NAMES)
 START_ROTATION, START_TRANSLATION = math.radians(10), 4e-3
@@ -53,17 +45,6 @@ class Task(NamedTuple):
     background: UInt8[np.ndarray, "height width 3"]
     T_camera_object: Float[np.ndarray, "4 4"]
     T_camera_object_start: Float[np.ndarray, "4 4"]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
-    parser.add_argument("--output", type=Path, default=Path("demo_out"), help="folder; default: %(default)s")
-    parser.add_argument("--steps", type=int, help=STEPS_HELP)
-    parser.add_argument("--seed", type=int, default=0, help="of hidden pose and start; default: %(default)s")
-    parser.add_argument(
-        "--resolution", type=int, default=320, metavar="PIXELS", help="width of the picture; default: %(default)s"
-    )
-    parser.add_argument("--optimizer", default="lm", help=OPTIMIZERS_HELP)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -120,16 +101,21 @@ def make_task(seed: int, width: int) -> Task:
     height = 3 * width // 4
     camera = Camera.from_fov(math.radians(40), width=width, height=height)
     mesh = demo_mesh()
-    rotation_key, place_key = jax.random.split(pose_key)
-    rotation = 3 * jax.random.normal(rotation_key, (3,))
-    place = jax.random.uniform(place_key, (3,), minval=-0.015, maxval=0.015) + jnp.array([0, 0, 0.28])
-    T = se3_exp(jnp.concatenate([rotation, jnp.zeros(3)])).at[:3, 3].set(place)
+    T = _hidden_pose(pose_key)
     scene = Scene(T[None], camera)
     starts = random_starts(start_key, scene, 2, rotation=START_ROTATION, translation=START_TRANSLATION)
     background = _background(width, height)
     shown = MeshRenderer([mesh], background=background, supersample=2, buffers="core")(scene)
     image = np.asarray(shown.rgb)[..., :3]
     return Task(mesh, camera, image, background, np.asarray(T), np.asarray(starts[1, 0]))
+
+
+@jax.jit
+def _hidden_pose(key: PRNGKeyArray) -> Float[Array, "4 4"]:
+    rotation_key, place_key = jax.random.split(key)
+    rotation = 3 * jax.random.normal(rotation_key, (3,))
+    place = jax.random.uniform(place_key, (3,), minval=-0.015, maxval=0.015) + jnp.array([0, 0, 0.28])
+    return se3_exp(jnp.concatenate([rotation, jnp.zeros(3)])).at[:3, 3].set(place)
 
 
 class _OnBackdrop(eqx.Module):

@@ -6,14 +6,8 @@ import argparse
 import importlib
 import platform
 
+from ._compilation_cache import cache_state
 from ._versions import installed_version
-
-SUMMARY = "report what is installed, which devices JAX sees, and whether buffers cross to torch without a copy"
-DESCRIPTION = "Reports versions and devices, and checks the boundary between torch and JAX."
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares no options: there are none."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -22,12 +16,20 @@ def run(options: argparse.Namespace) -> int:
     Returns:
         The exit code of those checks; 1 if they cannot be loaded.
     """
+    print(compiled_programs())
     try:
         doctor = importlib.import_module("interop.doctor")
     except ImportError as error:
         _report_without_torch(error)
         return 1
     return doctor.main()
+
+
+def compiled_programs() -> str:
+    """A line about the compilation cache."""
+    state = cache_state()
+    text = f"not kept, for {state.reason}" if state.folder is None else f"{state.folder}, {1e-6 * state.bytes:.1f} MB"
+    return f"{'note' if state.folder is None else 'ok':7}compiled programs: {text}"
 
 
 def _report_without_torch(error: ImportError) -> None:

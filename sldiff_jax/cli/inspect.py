@@ -16,22 +16,6 @@ from ._mesh_facts import doubts, is_of_one_color, mesh_facts
 from ._output import check_output, staged
 from ._six_sides import six_sides
 
-SUMMARY = "say what mesh files hold, and draw them from six sides"
-DESCRIPTION = """\
-Reads mesh files as everything here does, and says what came of it: size in metres, triangles, materials, textures,
-symmetries (hints, from samples of the surface), and what was left out or looks doubtful. Draws each from six sides, as
-NAME.png in the output folder. The first thing to send along with a question about a mesh.
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="glTF, GLB, OBJ, PLY or STL file")
-    parser.add_argument(
-        "--mesh-scale", type=float, default=1.0, metavar="M", help="metres per unit of the files; default: 1"
-    )
-    parser.add_argument("--output", type=Path, default=Path("inspect_out"), help="folder; default: %(default)s")
-
 
 def run(options: argparse.Namespace) -> int:
     """Inspects each file; the exit code is 2 if one of them cannot be read."""

@@ -19,7 +19,8 @@ from PIL import Image
 
 import sldiff_jax as sl
 from sldiff_jax.cli import main
-from sldiff_jax.cli._fit import DESCENTS
+from sldiff_jax.cli._arguments.choices import DESCENTS
+from sldiff_jax.cli._fit import descent
 from sldiff_jax.mesh_renderer import demo_mesh
 
 WIDTH, HEIGHT, FOCAL = 160, 120, 220.0
@@ -123,8 +124,7 @@ def test_demo_finds_the_pose_and_draws(tmp_path, capsys):
 
 @pytest.mark.parametrize("optimizer", sorted(DESCENTS))
 def test_every_optimizer_descends_without_being_shown_the_parameters(optimizer):
-    build, rate = DESCENTS[optimizer]
-    steps = build(optax.cosine_decay_schedule(rate, 60, alpha=0.05))
+    steps = descent(optimizer, optax.cosine_decay_schedule(DESCENTS[optimizer], 60, alpha=0.05))
     x = jnp.array([[0.17, -0.1, 0.05, 0.1, 0.05, -0.1]])
     start, state = jnp.linalg.norm(x), steps.init(x)
     for _ in range(60):

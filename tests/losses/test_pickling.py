@@ -24,7 +24,9 @@ def plain(rendering: sl.Rendering, observation: sl.Observation, *, target: float
     return sl.Residuals(jnp.mean(rendering.rgb) - target)
 
 
-DECORATED = {name: value for name, value in vars(sl).items() if isinstance(value, sl.ResidualLoss)} | {"gain": gain}
+DECORATED = {name: value for name in dir(sl) if isinstance(value := getattr(sl, name), sl.ResidualLoss)} | {
+    "gain": gain
+}
 COMPOSED = {
     "options": sl.depth_loss.using(scale=0.02),
     "options that are arrays": gain.using(target=jnp.float32(2.0)),

@@ -41,7 +41,7 @@ class MeshDrawing(eqx.Module):
         edge: (2, H, W) int32, number of the edge that crosses a pair among all that are drawn, -1 for none; or
             (2, 0, 0).
         triangle: (H, W) int32, number of the visible triangle among all that are drawn, -1 for none.
-        albedo: (H, W, 3) float32, the colours on which light falls, anything where nothing is seen; (0, 0, 3) without
+        albedo: (H, W, 3) float32, the colours on which light falls, 0 where nothing is seen; (0, 0, 3) without
             lighting, where they are the layers' colours.
     """
 

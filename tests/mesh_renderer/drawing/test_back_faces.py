@@ -116,3 +116,12 @@ def test_vertices_turn_the_normals_of_backs():
     numeric = (brightness(0.11) - brightness(0.09)) / 0.02
     assert abs(numeric) > 0.01
     np.testing.assert_allclose(slope, numeric, rtol=1e-2)
+
+
+def test_a_lit_derivative_does_not_depend_on_what_memory_held():
+    """Where nothing is seen the drawing holds zeros."""
+    renderer, scene = MeshRenderer([bowl()], **LIGHT), scene_of((0.2, -0.3, 0.1))
+    drawing = renderer.draw(scene)
+    nothing = np.asarray(drawing.triangle) < 0
+    assert nothing.any()
+    np.testing.assert_array_equal(np.asarray(drawing.albedo)[nothing], 0)

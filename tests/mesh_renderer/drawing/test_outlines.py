@@ -71,6 +71,41 @@ def test_the_image_is_continuous_in_the_pose():
     assert np.mean(jumps < 0.1) > 0.9  # but for the corners, whose two edges are crossed by rows and by columns
 
 
+@pytest.mark.parametrize("x", [0.0, 0.0013, 0.0031, 0.0047])
+def test_a_round_outline_grows_as_its_area_does(x):
+    """Rows fade into columns along the rim: a ball's area, pi f^2 r^2 / (z^2 - r^2) on the axis, and its derivative."""
+    radius, z = 0.1, 0.6
+    renderer = MeshRenderer([sphere_mesh(radius, rings=200, segments=400)])
+    camera = CAMERA.resized(4 * WIDTH, 4 * HEIGHT)
+
+    @jax.jit
+    @jax.value_and_grad
+    def area(z):
+        T = jnp.eye(4).at[:3, 3].set(jnp.array([x, 0.7 * x, z]))
+        return jnp.sum(sl.render(sl.Scene(T[None], camera), renderer).mask)
+
+    covered, change = area(z)
+    assert covered == pytest.approx(np.pi * (240 * radius) ** 2 / (z**2 - radius**2), rel=2e-3)
+    assert change == pytest.approx(-2 * z / (z**2 - radius**2) * float(covered), rel=8e-3)
+
+
+def test_depth_is_continuous_in_the_pose_of_a_steep_face():
+    """A pixel takes the depth of its neighbour's plane as it is at the pixel: nothing jumps when it is reached."""
+    renderer = MeshRenderer([square(1.0)])  # one of its edges in view, no corner
+    steep = sl.se3_exp(jnp.array([0.0, 0.9, 0.3, 0, 0, 0])).at[:3, 3].set(jnp.array([-0.28, 0.003, 0.9]))
+
+    @jax.jit
+    def depth(x):
+        rendering = sl.render(sl.Scene(steep.at[0, 3].add(x)[None], CAMERA), renderer)
+        return rendering.depth * rendering.mask
+
+    images = np.stack([depth(1e-4 * t) for t in np.arange(200)])[:, 1:-1, 1:-1]  # two pixels in all
+    assert 0.2 < np.mean(images[0] > 0) < 0.8
+    assert np.ptp(images, axis=0).max() > 0.4
+    jumps = np.abs(np.diff(images, axis=0)).max(axis=(1, 2))
+    assert jumps.max() < 3 * np.median(jumps)
+
+
 def test_without_antialias_the_image_is_that_of_the_buffers():
     scene, meshes = scene_of(0, 2), [demo_mesh(), box_mesh((0.09, 0.07, 0.05), seed=1)]
     hard = MeshRenderer(meshes, antialias=False)

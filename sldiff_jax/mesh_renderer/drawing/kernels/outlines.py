@@ -82,6 +82,8 @@ def fill_layers(
             layers.color[scene, row, column] = background[
                 (row // supersample) % background.shape[0], (column // supersample) % background.shape[1]
             ]
+            if albedo.shape[1] > 0:
+                albedo[scene, row, column] = wp.vec3(0.0, 0.0, 0.0)  # a derivative times what memory held may be NaN
         else:
             corners = find_corners(meshes, clip, scene, int(key & LOW_WORD))
             hit = hit_at(corners, pixel_center(column, columns), py, columns, visible.shape[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
@@ -12,26 +11,10 @@ from .._scene.scene import Scene
 from ..bop import Dataset, Estimate, Frame, read_estimates
 from ..mesh_renderer import MeshRenderer
 from ..visualize import BLUE, ORANGE, overlay, panels
-from ._bop_common import add_dataset, open_dataset, reporting
+from ._bop_common import open_dataset, reporting
 from ._errors import InputError
 from ._output import check_output
 from ._pictures import check_matplotlib
-
-SUMMARY = "draw estimated poses into an image"
-DESCRIPTION = """\
-Draws one image of a data set with the outlines of estimated poses, and of those that they were refined from.
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
-    add_dataset(parser, "--results")
-    parser.add_argument("--results", type=Path, required=True, metavar="FILE", help="CSV with the poses")
-    parser.add_argument("--before", type=Path, metavar="FILE", help="CSV with the poses that they were refined from")
-    parser.add_argument(
-        "--image", type=int, nargs=2, metavar=("SCENE", "IMAGE"), help="default: the one with most poses"
-    )
-    parser.add_argument("--output", type=Path, default=Path("poses.png"), help="picture; default: %(default)s")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -64,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _outlined(
     photo: UInt8[np.ndarray, "height width 3"], frame: Frame, dataset: Dataset, estimates: list[Estimate], color
-) -> UInt8[np.ndarray, "height width 3"]:  # fmt: skip
+) -> UInt8[np.ndarray, "rows columns 3"]:  # fmt: skip
     camera = frame.camera_at_origin
     camera = camera.resized(2 * camera.width, 2 * camera.height)  # outlines finer than pixels
     for estimate in estimates:
