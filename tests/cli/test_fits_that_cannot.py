@@ -76,13 +76,13 @@ def command(folder: pathlib.Path, mesh: str, *more: str) -> list[str]:
     files = ("rgb.png", "mask.png", "depth.png", "camera.json", "start.json")
     names = ("--image", "--mask", "--depth", "--camera", "--pose")
     words = [word for name, file in zip(names, files) for word in (name, str(folder / file))]
-    return ["refine", "--mesh", str(folder / mesh), *words, *more]
+    return ["refine", "--mesh", str(folder / mesh), *words, "--depth-scale", "0.001", *more]
 
 
 def test_the_recorded_mesh_that_is_ten_times_too_large_is_refused(shared_data, tmp_path, capsys):
     folder = recorded(shared_data, "ten_times_too_large")
-    assert main(command(folder, "toy.obj", "--output", str(tmp_path / "out"))) == 2
-    assert "try --mesh-scale" in capsys.readouterr().err
+    assert main(command(folder, "toy.obj", "--mesh-scale", "10", "--output", str(tmp_path / "out"))) == 2
+    assert "try --mesh-scale 1." in capsys.readouterr().err
 
 
 @pytest.mark.slow
