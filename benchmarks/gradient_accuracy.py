@@ -32,6 +32,7 @@ import record
 from rendering import bunny
 
 import sldiff_jax as sl
+from sldiff_jax._gradients.check_grad import averaged, pixel_steps
 from sldiff_jax.mesh_renderer import box_mesh, demo_mesh, sphere_mesh
 
 WIDTH, HEIGHT = 160, 120
@@ -135,13 +136,7 @@ def image(parameters: Parameters, scene: sl.Scene, renderer: sl.MeshRenderer, me
         )  # fmt: skip
     camera = scene.camera.resized(scale * scene.camera.width, scale * scene.camera.height)
     rendering = sl.render(sl.Scene(moved, camera), (lambda scene: renderer(scene)) if buffers else renderer)
-
-    def mean(image: jax.Array) -> jax.Array:
-        return image.reshape(image.shape[0] // scale, scale, image.shape[1] // scale, scale, -1).mean(axis=(1, 3))
-
-    mask = mean(rendering.mask)[..., 0]
-    depth = mean(rendering.depth * rendering.mask)[..., 0] / jnp.where(mask > 0, mask, 1)
-    return sl.Rendering(rgb=mean(rendering.rgb), depth=depth, mask=mask, object_masks=None)
+    return averaged(sl.Rendering(rendering.rgb, rendering.depth, rendering.mask, None), scale)
 
 
 @jax.jit
@@ -164,15 +159,8 @@ def gradient(parameters, cotangent: sl.Rendering, scene, renderer, meshes, *, bu
 
 def steps(scene: sl.Scene, result: sl.RenderResult) -> Parameters:
     """By how much the parameters change for the differences: so that a pixel's half is crossed, or a little light."""
-    fx, fy, _, _ = np.asarray(scene.camera.intrinsics)
-    label, depth = np.asarray(result.instance_index), np.asarray(result.depth)
-    distance = np.linalg.norm(np.asarray(result.coordinates), axis=-1)
-    rows = []
-    for index in np.asarray(scene.instance_index):
-        metres = STEP * np.median(depth[label == index]) / np.sqrt(fx * fy)
-        rows.append((metres / max(distance[label == index].max(), metres), metres))
-    twist = np.array([3 * [radians] + 3 * [metres] for radians, metres in rows])
-    return Parameters(twist, np.array([6 * [metres] for _, metres in rows]), np.full(10, LIGHT_STEP))
+    twist = pixel_steps(scene, result, STEP)
+    return Parameters(twist, np.tile(twist[:, 3:4], 6), np.full(10, LIGHT_STEP))
 
 
 def directions(step: Parameters, wanted: tuple[str, ...]) -> Iterator[tuple[str, tuple[int, ...], Parameters]]:

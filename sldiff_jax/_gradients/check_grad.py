@@ -78,13 +78,13 @@ def check_grad(
         moved = compose(scene.T_world_object, jax.vmap(se3_exp)(twist))
         return render(Scene(moved, camera, scene.instance_index), renderer, object_masks=True)
 
-    step = _steps(scene, result, pixels)
+    step = pixel_steps(scene, result, pixels)
     zero = jnp.zeros(step.shape, scene.T_world_object.dtype)
     analytic = np.asarray(jax.grad(lambda twist: loss(rendering_of(twist, 1)))(zero))
     numeric = np.zeros(step.shape)
     for index in np.ndindex(*step.shape):
         ahead, behind = (
-            float(loss(_averaged(rendering_of(zero.at[index].set(side * step[index]), supersample), supersample)))
+            float(loss(averaged(rendering_of(zero.at[index].set(side * step[index]), supersample), supersample)))
             for side in (1, -1)
         )
         numeric[index] = (ahead - behind) / (2 * step[index])
@@ -100,7 +100,9 @@ def check_grad(
     )
 
 
-def _averaged(rendering: Rendering, scale: int) -> Rendering:
+def averaged(rendering: Rendering, scale: int) -> Rendering:
+    """The images over blocks of scale x scale pixels; depth over what is seen."""
+
     def mean(image: Array, *, rows: int = 0) -> Array:
         """Over blocks of scale x scale pixels of the axes `rows` and `rows + 1`."""
         height, width = image.shape[rows] // scale, image.shape[rows + 1] // scale
@@ -116,7 +118,7 @@ def _averaged(rendering: Rendering, scale: int) -> Rendering:
     )
 
 
-def _steps(scene: Scene, result: RenderResult, pixels: float) -> np.ndarray:
+def pixel_steps(scene: Scene, result: RenderResult, pixels: float) -> np.ndarray:
     """(N, 6): translations that cross so many pixels at the object's median depth, rotations that do so at its rim."""
     fx, fy, _, _ = np.asarray(scene.camera.intrinsics)
     label, depth = np.asarray(result.instance_index), np.asarray(result.depth)

@@ -85,8 +85,8 @@ class Loss(eqx.Module):
 
     @property
     def learns(self) -> bool:
-        """Whether `prepared` changes anything."""
-        return False
+        """Whether `prepared` changes anything: if a loss that it is made of does."""
+        return any(part.learns for part in vars(self).values() if isinstance(part, Loss))
 
     def prepared(
         self, rendering: Rendering, observation: Observation, smoothing: Callable[[Array], Array] | None = None
@@ -141,10 +141,6 @@ class _Sum(Loss):
     def residuals(self, rendering: Rendering, observation: Observation) -> tuple[Residuals, ...]:
         return self.first.residuals(rendering, observation) + self.second.residuals(rendering, observation)
 
-    @property
-    def learns(self) -> bool:
-        return self.first.learns or self.second.learns
-
     def prepared(
         self, rendering: Rendering, observation: Observation, smoothing: Callable[[Array], Array] | None = None
     ) -> Loss:
@@ -163,10 +159,6 @@ class _Scaled(Loss):
             part._replace(weights=self.factor * part.weights, offset=self.factor * part.offset)
             for part in self.loss.residuals(rendering, observation)
         )
-
-    @property
-    def learns(self) -> bool:
-        return self.loss.learns
 
     def prepared(
         self, rendering: Rendering, observation: Observation, smoothing: Callable[[Array], Array] | None = None
@@ -272,10 +264,6 @@ class _Weighted(Loss):
 
     def residuals(self, rendering: Rendering, observation: Observation) -> tuple[Residuals, ...]:
         return self.loss.residuals(rendering, self._weigh(rendering, observation))
-
-    @property
-    def learns(self) -> bool:
-        return self.loss.learns
 
     def prepared(
         self, rendering: Rendering, observation: Observation, smoothing: Callable[[Array], Array] | None = None

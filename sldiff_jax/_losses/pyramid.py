@@ -60,10 +60,6 @@ class _Blurred(Loss):
     def residuals(self, rendering: Rendering, observation: Observation) -> tuple[Residuals, ...]:
         return self.loss.residuals(*self._blur(rendering, observation))
 
-    @property
-    def learns(self) -> bool:
-        return self.loss.learns
-
     def prepared(
         self, rendering: Rendering, observation: Observation, smoothing: Callable[[Array], Array] | None = None
     ) -> Loss:

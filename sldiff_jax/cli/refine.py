@@ -28,7 +28,6 @@ from ._table import print_table
 from ._verdicts import NOT_TRUSTED, explained
 
 FILES = ("pose.json", "history.json", *_pictures.NAMES)
-MARGIN = 0.25
 
 
 def run(options: argparse.Namespace) -> int:
