@@ -42,6 +42,8 @@ from ._losses.region import region_loss as region_loss
 from ._losses.silhouette import dice_loss as dice_loss
 from ._losses.silhouette import neg_iou_loss as neg_iou_loss
 from ._losses.silhouette import silhouette_loss as silhouette_loss
+from ._refine.even_rotations import even_rotations as even_rotations
+from ._refine.find_poses import find_poses as find_poses
 from ._refine.hypotheses import random_starts as random_starts
 from ._refine.least_squares import GaussNewton as GaussNewton
 from ._refine.least_squares import LevenbergMarquardt as LevenbergMarquardt

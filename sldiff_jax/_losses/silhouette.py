@@ -17,7 +17,7 @@ OCCLUDER_MARGIN = 0.005
 
 
 @residual_loss
-def silhouette_loss(rendering: Rendering, observation: Observation) -> Residuals:
+def silhouette_loss(rendering: Rendering, observation: Observation, *, outside: float | Array = 1.0) -> Residuals:
     """One minus the intersection over union of rendered and observed mask, soft masks included.
 
     For soft masks p and t this is ``sum((p - t)^2) / sum(p^2 + t^2 - p t)`` (Tanimoto), which is zero for equal masks.
@@ -27,6 +27,8 @@ def silhouette_loss(rendering: Rendering, observation: Observation) -> Residuals
     Args:
         rendering: the rendered images, (H, W).
         observation: must have a mask, (H, W); its depth, if any, tells occluders.
+        outside: how much a pixel counts outside of the observed mask; less than 1 where something may hide part of the
+            object and no depth tells: then what is seen must be covered, and what is covered need not be seen.
 
     Returns:
         Scalar float in [0, 1].
@@ -35,7 +37,7 @@ def silhouette_loss(rendering: Rendering, observation: Observation) -> Residuals
         ValueError: if the observation has no mask or another size.
     """
     target = required(observation, "mask", rendering)
-    p, weight = rendering.mask, _visible(rendering, observation)
+    p, weight = rendering.mask, _visible(rendering, observation) * (target + (1 - target) * outside)
     union = jnp.sum(weight * (p**2 + target**2 - p * target))
     return Residuals((p - target) / jnp.sqrt(jnp.maximum(union, 1e-6)), weight)
 

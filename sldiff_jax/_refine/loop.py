@@ -18,6 +18,7 @@ from .._scene.render_result import RenderResult
 from .._scene.scene import Scene
 from .._scene.typing import Transforms
 from .compiled import kept_program, program
+from .covariance import gradient_scatter, scatter_of_drawing
 from .descent import Method, Problem, Progress, advance, batched, draw, respond, with_poses
 
 Loop = Callable[[Progress, int], Progress]
@@ -51,6 +52,16 @@ def first_rendering(renderer: DifferentiableRenderer, jit: bool, scene: Scene, T
     """The images of one start."""
     scene = with_poses(scene, T_world_object)
     return (_compiled(_images, renderer) if jit else _images)(renderer, scene)
+
+
+def scatter_at(problem: Problem, jit: bool, T_world_object: Transforms) -> Float[Array, "objects 6 6"]:
+    """See `gradient_scatter`."""
+    renderer = problem.renderer
+    if jit:
+        return _compiled(scatter_of_drawing, problem.loss, renderer)(problem, T_world_object)
+    drawing = renderer.draw(with_poses(problem.scene, T_world_object))
+    rest = dataclasses.replace(problem, renderer=BlackBox(None)) if isinstance(renderer, BlackBox) else problem
+    return _compiled(gradient_scatter, rest.loss, rest.renderer)(rest, T_world_object, drawing)
 
 
 def _images(renderer: DifferentiableRenderer, scene: Scene) -> Rendering:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import equinox as eqx
 import jax
+import numpy as np
 import optax
 from jaxtyping import ArrayLike, Float, PRNGKeyArray
 
@@ -21,6 +22,7 @@ from .._scene.transforms import is_concrete
 from .._scene.typing import PoseDeltas
 from .descent import Method, Problem, Retraction
 from .devices import Device, checked_devices
+from .distinct import Symmetries
 from .least_squares import GaussNewton, LevenbergMarquardt
 from .refinement import Refinement, Stage
 
@@ -54,6 +56,7 @@ class Options:
     resume: Refinement | None
     jit: bool
     devices: Sequence[Device] | None = None
+    symmetries: Symmetries | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "devices", checked_devices(self.devices, jit=self.jit))
@@ -79,6 +82,8 @@ class Options:
             raise ValueError(f"hypotheses must be a positive integer, got {self.hypotheses!r}.")
         if self.starts is not None and self.hypotheses != 1:
             raise ValueError("Give starts or hypotheses, not both: hypotheses draws starts around the scene's poses.")
+
+        _check_symmetries(self.symmetries, len(self.scene.T_world_object))
 
     @property
     def plan(self) -> tuple[Stage, ...]:
@@ -109,6 +114,16 @@ class Options:
             unit=unit,
             tolerance=self.tolerance,
             devices=tuple(self.devices or ()),
+        )
+
+
+def _check_symmetries(symmetries: Symmetries | None, objects: int) -> None:
+    if symmetries is None:
+        return
+    shapes = [None if turns is None else np.shape(turns) for turns in symmetries]
+    if len(shapes) != objects or any(shape is not None and shape[1:] != (4, 4) for shape in shapes):
+        raise ValueError(
+            f"symmetries must hold, for each of the {objects} objects, an array (S, 4, 4) or None, got {shapes}."
         )
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from .._scene.scene import Scene
 from .._scene.typing import PoseDeltas
 from .descent import Progress, extended, with_poses
+from .distinct import Symmetries, alternatives
 from .refinement import End, Refinement, Stage, Status, judge_start
 
 
@@ -159,7 +160,14 @@ def _best(state: State, last: Record) -> _Best:
 
 
 def outcome(
-    scene: Scene, state: State, tolerance: float, stopped: bool, *, seconds: float, seconds_per_step: float
+    scene: Scene,
+    state: State,
+    tolerance: float,
+    stopped: bool,
+    *,
+    symmetries: Symmetries | None,
+    seconds: float,
+    seconds_per_step: float,
 ) -> Refinement:
     """What `refine_poses` returns, once its last stage is through or was stopped."""
     last = recorded(state)
@@ -189,6 +197,9 @@ def outcome(
         status=statuses[last.starts[column]],
         doubts=(),
         agreement=None,
+        score=None,
+        covariance=None,
+        alternatives=alternatives(best.T_world_object, best.losses, np.asarray(state.unit)[:, 3], symmetries),
         best_step=int(best.steps[column]),
         best_start=last.starts[column] if 0 in last.starts or best.steps[column] else 0,
         statuses=tuple(statuses.get(start, Status.PRUNED) for start in range(count)),

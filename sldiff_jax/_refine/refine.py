@@ -24,6 +24,7 @@ from .._scene.transforms import in_default_dtype
 from .._scene.typing import Transforms
 from .descent import Method, Progress, Retraction, begin, with_poses
 from .devices import Device
+from .distinct import Symmetries
 from .least_squares import LevenbergMarquardt
 from .loop import Timing, first_rendering, make_loop, run
 from .options import Callback, Options
@@ -58,6 +59,7 @@ def refine_poses(
     resume: Refinement | None = None,
     jit: bool = True,
     devices: Sequence[Device] | None = None,
+    symmetries: Symmetries | None = None,
 ) -> Refinement:
     """Moves the objects of a scene until its rendering resembles an observation.
 
@@ -106,6 +108,8 @@ def refine_poses(
             ``jax.devices()``. The results are the same. Default: where JAX computes by itself. On several GPUs prefer
             one process for each (`sldiff_jax.bop`, or your own): Warp, which draws, holds one lock per process, and
             calls its own tests of this case flaky.
+        symmetries: of each object the (S, 4, 4) of `metrics.symmetry_transforms` or `find_symmetries`, or None: poses
+            that they take to each other are no `alternatives`.
 
     Returns:
         The `Refinement`. Memory grows by the poses and losses of its history only; no images are kept.
@@ -129,6 +133,7 @@ def refine_poses(
     options = Options(
         scene, observation, differentiable(renderer), loss, optimizer, steps, chosen, hypotheses, spread, key, starts,
         retraction, rotation_unit, translation_unit, tolerance, callback, resume, jit, devices,
+        symmetries,
     )  # fmt: skip
     plan = options.plan
     state = first_state(options) if resume is None else resumed(resume.state, steps)
@@ -138,7 +143,10 @@ def refine_poses(
             break
         state, stopped, timing = _run_stage(options, finished(state)._replace(remaining=plan[number:]), stage)
     seconds = time.perf_counter() - began
-    found = outcome(scene, state, tolerance, stopped, seconds=seconds, seconds_per_step=timing.seconds_per_step)
+    found = outcome(
+        scene, state, tolerance, stopped, symmetries=options.symmetries, seconds=seconds,
+        seconds_per_step=timing.seconds_per_step,
+    )  # fmt: skip
     if recipe is None:
         return found
     found = judged(options, recipe, found)
@@ -148,6 +156,7 @@ def refine_poses(
         scene, observation, renderer, optimizer=optimizer, stages=recipe.without_color(), hypotheses=hypotheses,
         spread=spread, key=key, starts=starts, retraction=retraction, rotation_unit=rotation_unit,
         translation_unit=translation_unit, tolerance=tolerance, callback=callback, jit=jit, devices=devices,
+        symmetries=symmetries,
     )  # fmt: skip
     return again if again.status.trusted or not found.status.trusted else found
 

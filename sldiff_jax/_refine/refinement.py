@@ -70,6 +70,8 @@ class Status(enum.IntEnum):
     images do not bear the result out, and agree with the start as well. The start is returned."""
     DOUBTFUL = 8
     """The loss fell, but the images do not bear the result out: see `Refinement.doubts`."""
+    LOST = 9
+    """As DOUBTFUL, and the images hardly agree with the result at all: it should not be used."""
 
     @property
     def trusted(self) -> bool:
@@ -106,6 +108,16 @@ class Agreement(NamedTuple):
         """The sum of what speaks for the pose, to compare poses."""
         return sum(value for value in self[:4] if value is not None)
 
+    @property
+    def score(self) -> float:
+        """How far the images bear the pose out, in [0, 1]: comparable over images, objects and kinds of evidence.
+
+        The geometric mean of overlap, inliers and correlation, of those that there are; without a mask of separation
+        in place of overlap. 0 if there is nothing to compare.
+        """
+        parts = [value for value in self[:4] if value is not None]
+        return float(np.prod(np.clip(parts, 0, 1)) ** (1 / len(parts))) if parts else 0.0
+
     def __str__(self) -> str:
         return ", ".join(f"{name} {value:.2f}" for name, value in self._asdict().items() if value is not None)
 
@@ -120,6 +132,13 @@ class Refinement(eqx.Module):
         status: how the start ended from which they were found.
         doubts: what speaks against the result, in words; empty if nothing does or nothing was looked at.
         agreement: how well the result agrees with what was seen; only with stages="auto".
+        score: in [0, 1], `Agreement.score` of that: ranks fits of different images and objects. None without.
+        covariance: (N, 6, 6) float, of the motions of `apply_twist`, in the objects' own frames: radians, then metres.
+            From the curvature of the loss and from how blocks of pixels pull at the result, of every object as if the
+            others stood still. It knows of noise, and not of errors that all pixels share, as those of camera and mesh.
+            Only with stages="auto" and least squares.
+        alternatives: (A, N, 4, 4) float, metres: other poses at which starts ended with a loss within a tenth of the
+            best, more than 8 degrees or 8 % of the diameter apart, best first; symmetric ones are one.
         best_step: the step at which they were found, counted over all stages.
         best_start: the start from which they were found.
         statuses: how each start ended, K of them.
@@ -142,6 +161,9 @@ class Refinement(eqx.Module):
     status: Status
     doubts: tuple[str, ...]
     agreement: Agreement | None
+    score: float | None
+    covariance: np.ndarray | None
+    alternatives: np.ndarray
     best_step: int
     best_start: int
     statuses: tuple[Status, ...]

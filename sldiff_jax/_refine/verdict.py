@@ -15,8 +15,9 @@ from .._losses.colour import zncc_loss
 from .._losses.filters import largest_near, smallest_near
 from .._losses.region import object_probability
 from .._losses.silhouette import silhouette_loss
+from .covariance import pose_covariance
 from .descent import with_poses
-from .loop import first_rendering
+from .loop import first_rendering, scatter_at
 from .options import Options
 from .recipe import Evidence, Recipe
 from .record import distances, recorded
@@ -24,6 +25,8 @@ from .refinement import Agreement, Refinement, Status
 
 LEAST_OVERLAP, LEAST_INLIERS, LEAST_CORRELATION, LEAST_SEPARATION = 0.75, 0.5, 0.3, 0.45
 """What a result must reach to be believed: see `Agreement`."""
+LEAST_SCORE = 0.5
+"""Below which a doubtful result is lost: see `Agreement.score`."""
 LEAST_OVERLAP_ALONE = 0.9
 """The overlap where a mask is all there is: without depth nothing tells a hidden part from a wrong pose."""
 FARTHEST = 0.6
@@ -51,15 +54,23 @@ def judged(options: Options, recipe: Recipe, found: Refinement) -> Refinement:
     moved = distances(T_start, T_end, np.asarray(state.unit))
     curvature = np.asarray(state.progress.curvature[column])
     doubts = find_doubts(agreed, recipe.evidence, moved=float(moved[0]), loss=found.loss, curvature=curvature)
+    covariance = None
+    if np.any(curvature):
+        problem = options.problem_of(state.stage, state.unit)
+        scatter = scatter_at(problem, options.jit, found.scene.T_world_object)
+        covariance = pose_covariance(curvature, np.asarray(scatter), state.unit)
     scene, status = found.scene, found.status
     if doubts and status.trusted:
-        status = Status.DOUBTFUL
+        status = Status.DOUBTFUL if agreed.score >= LEAST_SCORE else Status.LOST
         start = first_rendering(options.renderer, options.jit, options.scene, options.scene.T_world_object)
         astray = not (recipe.evidence.mask or recipe.evidence.depth) and float(moved[0]) > FARTHEST
         if astray or agreement(start, options.observation, recipe.evidence).total >= agreed.total:
             scene, status = with_poses(scene, options.scene.T_world_object), Status.NOT_BETTER
     statuses = tuple(status if k == found.best_start else own for k, own in enumerate(found.statuses))
-    return dataclasses.replace(found, scene=scene, status=status, statuses=statuses, doubts=doubts, agreement=agreed)
+    return dataclasses.replace(
+        found, scene=scene, status=status, statuses=statuses, doubts=doubts, agreement=agreed, score=agreed.score,
+        covariance=covariance,
+    )  # fmt: skip
 
 
 def colors_mislead(recipe: Recipe, found: Refinement) -> bool:

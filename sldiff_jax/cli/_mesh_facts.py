@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..mesh_renderer import Mesh
-from ._surface_samples import surface_samples, triangle_areas
+from ..mesh_renderer.meshes.surface_samples import surface_samples, triangle_areas
 from ._symmetry_hints import symmetry_hints
 
 SMALLEST, LARGEST = 5e-3, 5.0

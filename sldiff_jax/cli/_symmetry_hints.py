@@ -9,7 +9,7 @@ from jaxtyping import Float
 from scipy.spatial import KDTree
 
 from ..mesh_renderer import Mesh
-from ._surface_samples import Samples, surface_samples
+from ..mesh_renderer.meshes.surface_samples import Samples, surface_samples
 
 ORDERS = (12, 10, 9, 8, 6, 5, 4, 3, 2)
 ODD_ANGLE = 1.0

@@ -189,6 +189,13 @@ class Mesh(eqx.Module):
         first, second = farthest_pair(vertices)
         return float(np.linalg.norm(vertices[first] - vertices[second]))
 
+    @cached_property
+    def reduced(self) -> Mesh:
+        """The mesh with some thousand triangles, for small images: itself, if it has no more. Computed once."""
+        from .reduced import reduced_mesh  # needed by few
+
+        return reduced_mesh(self)
+
     def _used_vertices(self) -> np.ndarray:
         return np.asarray(self.vertices)[_used(np.asarray(self.faces), self.vertices.shape[0])]
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ..mesh_renderer import Mesh
+from .mesh import Mesh
 
 
 class Samples(NamedTuple):
