@@ -42,7 +42,6 @@ from ._losses.region import region_loss as region_loss
 from ._losses.silhouette import dice_loss as dice_loss
 from ._losses.silhouette import neg_iou_loss as neg_iou_loss
 from ._losses.silhouette import silhouette_loss as silhouette_loss
-from ._refine.even_rotations import even_rotations as even_rotations
 from ._refine.find_poses import find_poses as find_poses
 from ._refine.hypotheses import random_starts as random_starts
 from ._refine.least_squares import GaussNewton as GaussNewton
@@ -52,6 +51,7 @@ from ._refine.refinement import Refinement as Refinement
 from ._refine.refinement import Stage as Stage
 from ._refine.refinement import Status as Status
 from ._scene.camera import Camera as Camera
+from ._scene.even_rotations import even_rotations as even_rotations
 from ._scene.poses import apply_pose_delta as apply_pose_delta
 from ._scene.poses import apply_twist as apply_twist
 from ._scene.poses import nearest_rotation as nearest_rotation
@@ -61,3 +61,5 @@ from ._scene.render_result import RenderResult as RenderResult
 from ._scene.scene import Scene as Scene
 from .mesh_renderer import Mesh as Mesh
 from .mesh_renderer import MeshRenderer as MeshRenderer
+from .mesh_renderer.meshes.symmetries import MeshSymmetries as MeshSymmetries
+from .mesh_renderer.meshes.symmetries import find_symmetries as find_symmetries

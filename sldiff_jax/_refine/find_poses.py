@@ -16,12 +16,12 @@ from .._gradients.rendering import Rendering
 from .._images.observation import Observation
 from .._losses.region import object_probability
 from .._scene.camera import Camera
+from .._scene.even_rotations import even_rotations
 from .._scene.scene import Scene
 from .._scene.transforms import in_default_dtype
 from .._scene.typing import Transforms
 from ..mesh_renderer import Mesh, MeshRenderer
 from .descent import with_poses
-from .even_rotations import even_rotations
 from .placement import Box, measured_distance, place
 from .refinement import Refinement, Status
 from .search import Search, View

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..mesh_renderer import Mesh
 from ..mesh_renderer.meshes.surface_samples import surface_samples, triangle_areas
-from ._symmetry_hints import symmetry_hints
+from ._symmetry_lines import symmetry_lines
 
 SMALLEST, LARGEST = 5e-3, 5.0
 """Diameters, metres, outside of which the unit is doubted."""
@@ -32,8 +32,7 @@ def mesh_facts(mesh: Mesh, scale: float) -> list[tuple[str, str]]:
         ("vertex colours", "no" if mesh.colors is None else "yes"),
         ("materials", _materials(mesh)),
     ]
-    hints = symmetry_hints(mesh)
-    return [*facts, *(("symmetry", str(hint)) for hint in hints), *([] if hints else [("symmetry", "none found")])]
+    return [*facts, *(("symmetry", line) for line in symmetry_lines(mesh) or ["none found"])]
 
 
 def doubts(mesh: Mesh, scale: float) -> list[str]:

@@ -10,9 +10,9 @@ from PIL import Image
 from sldiff_jax.cli import main
 from sldiff_jax.cli._mesh_facts import is_of_one_color
 from sldiff_jax.cli._six_sides import PIXELS, TITLE, six_sides
+from sldiff_jax.cli._symmetry_lines import symmetry_lines
+from sldiff_jax.mesh_renderer import Mesh, box_mesh, demo_mesh
 from sldiff_jax.mesh_renderer.meshes.surface_samples import surface_samples
-from sldiff_jax.cli._symmetry_hints import symmetry_hints
-from sldiff_jax.mesh_renderer import Mesh, box_mesh, demo_mesh, sphere_mesh
 
 
 def lines(said: str) -> dict[str, list[str]]:
@@ -78,36 +78,19 @@ def prism(sides: int) -> Mesh:
     return Mesh(shape.vertices, shape.faces)
 
 
-@pytest.mark.parametrize("sides", [3, 4, 5, 6])
-def test_turns_of_prisms(sides):
-    hints = {str(hint).partition(",")[0]: hint for hint in symmetry_hints(prism(sides))}
-    assert hints["about z"].order == sides
-    assert hints["about z"].colors
-
-
-def test_turns_of_round_things():
-    [about_z, *others] = sorted(symmetry_hints(prism(200)), key=lambda hint: hint.order)
-    assert about_z.order == 0
-    np.testing.assert_array_equal(about_z.axis, [0, 0, 1])
-    assert all(hint.order == 2 for hint in others)
-    ball = symmetry_hints(sphere_mesh(0.05))
-    assert len(ball) >= 3
-    assert all(hint.order == 0 and not hint.colors for hint in ball)
-
-
-def test_no_turns():
-    assert symmetry_hints(demo_mesh()) == []
-    # A mug: the handle is small.
-    cup, handle = trimesh.creation.cylinder(0.03, 0.08), trimesh.creation.box((0.01, 0.01, 0.05))
-    handle.apply_translation([0.04, 0, 0])
-    mug = trimesh.util.concatenate([cup, handle])
-    assert all(hint.axis[2] < 0.9 for hint in symmetry_hints(Mesh(mug.vertices, mug.faces)))
+def test_symmetries_in_words(tmp_path, capsys):
+    assert "about z, every 60 degrees" in symmetry_lines(prism(6))
+    assert "about z, at every angle" in symmetry_lines(prism(200))
+    assert symmetry_lines(demo_mesh()) == []
+    trimesh.creation.box((0.03, 0.05, 0.1)).export(tmp_path / "box.ply")
+    assert main(["inspect", str(tmp_path / "box.ply"), "--output", str(tmp_path)]) == 0
+    assert "about z, every 180 degrees\n" in capsys.readouterr().out
 
 
 def test_colors_break_symmetries():
-    [*hints] = symmetry_hints(box_mesh((0.05, 0.05, 0.05)))
-    assert hints
-    assert not any(hint.colors for hint in hints)
+    lines = symmetry_lines(box_mesh((0.05, 0.05, 0.05)))
+    assert "about z, every 90 degrees, in shape but not in colour" in lines
+    assert all(line.endswith(", in shape but not in colour") for line in lines)
 
 
 def test_samples_lie_evenly_and_have_the_colors_of_their_place():
@@ -121,8 +104,9 @@ def test_samples_lie_evenly_and_have_the_colors_of_their_place():
         base_color=[[1, 1, 1], [0.2, 0.4, 0.6]],
         face_material=[0, 0, 1, 1],
     )
-    points, colors = surface_samples(mesh, 4000, seed=0)
+    points, colors, normals = surface_samples(mesh, 4000, seed=0)
     assert np.abs(points.mean(axis=0) - [1, 0.5, 0]).max() < 0.03
+    np.testing.assert_array_equal(normals, np.tile([0, 0, 1], (4000, 1)))
     expected = np.where(points[:, :1] > 1, [0.1, 0.2, 0.3], np.where(points[:, 1:2] > 0.5, [0.5, 0, 0], [0, 0.5, 0]))
     np.testing.assert_allclose(colors, expected, atol=1e-6)
     assert not is_of_one_color(mesh)

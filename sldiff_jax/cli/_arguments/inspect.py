@@ -8,7 +8,7 @@ from pathlib import Path
 SUMMARY = "say what mesh files hold, and draw them from six sides"
 DESCRIPTION = """\
 Reads mesh files as everything here does, and says what came of it: size in metres, triangles, materials, textures,
-symmetries (hints, from samples of the surface), and what was left out or looks doubtful. Draws each from six sides, as
+symmetries (from samples of the surface), and what was left out or looks doubtful. Draws each from six sides, as
 NAME.png in the output folder. The first thing to send along with a question about a mesh.
 """
 

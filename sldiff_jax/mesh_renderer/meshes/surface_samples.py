@@ -11,10 +11,11 @@ from .mesh import Mesh
 
 
 class Samples(NamedTuple):
-    """Points on the surface, metres, and their colours in [0, 1]."""
+    """Points on the surface, metres, their colours in [0, 1], and the unit normals of their triangles."""
 
     points: Float[np.ndarray, "samples 3"]
     colors: Float[np.ndarray, "samples 3"]
+    normals: Float[np.ndarray, "samples 3"]
 
 
 def surface_samples(mesh: Mesh, count: int, seed: int) -> Samples:
@@ -46,9 +47,18 @@ def surface_samples(mesh: Mesh, count: int, seed: int) -> Samples:
     colors = texel_colors * np.asarray(mesh.materials.base_colors)[material]
     if mesh.colors is not None:
         colors = colors * interpolated(mesh.colors)
-    return Samples(np.einsum("nk,nki->ni", weights, corners[chosen]), colors)
+    return Samples(np.einsum("nk,nki->ni", weights, corners[chosen]), colors, _normals(corners[chosen]))
 
 
 def triangle_areas(corners: Float[np.ndarray, "faces 3 3"]) -> Float[np.ndarray, " faces"]:
     """(F,) the areas of triangles."""
-    return 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    return 0.5 * np.linalg.norm(_crossed(corners), axis=1)
+
+
+def _normals(corners: Float[np.ndarray, "faces 3 3"]) -> Float[np.ndarray, "faces 3"]:
+    crossed = _crossed(corners)
+    return crossed / np.maximum(np.linalg.norm(crossed, axis=1, keepdims=True), 1e-300)
+
+
+def _crossed(corners: Float[np.ndarray, "faces 3 3"]) -> Float[np.ndarray, "faces 3"]:
+    return np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
