@@ -1,6 +1,6 @@
 """``sldiff-jax view`` in a browser: what is seen, dragging, refining, saving, and how it ends. Needs Chromium.
 
-With a path in SLDIFF_JAX_PICTURE, the picture of the documentation is written there: ``make picture``.
+With a path in SLDIFF_JAX_PICTURE, the picture of the documentation is written there: ``make view-picture``.
 """
 
 import io
@@ -40,7 +40,7 @@ class Served:
     """The command in a process of its own."""
 
     def __init__(self, folder: pathlib.Path, output: pathlib.Path, **options):
-        settings = {"loss": "photometric", "mask": None, "resolution": 64, "steps": 24} | options
+        settings = {"loss": "photometric+silhouette", "resolution": 64, "steps": 24} | options
         words = rendered_photo.arguments(folder, output, **settings)
         self.output = output
         self.process = subprocess.Popen(
@@ -174,6 +174,9 @@ def test_refine_lowers_the_loss_and_save_writes_the_pose(opened, photo):
     page.get_by_text(re.compile(r"after \d+ steps, loss")).wait_for()
     start, result = map(float, re.findall(r"loss (\S+) to (\S+?)\.?\s", page.inner_text("body"))[0])
     assert result < 0.2 * start
+    settled(page)
+    if "SLDIFF_JAX_PICTURE" in os.environ:
+        page.screenshot(path=os.environ["SLDIFF_JAX_PICTURE"])
     document = save(served, page)
     T, T_true = (np.array(document["T_camera_object"]), np.array(json.loads((photo / "true.json").read_text())))
     assert np.linalg.norm(T[:3, 3] - T_true[:3, 3]) < 1e-3
@@ -181,10 +184,6 @@ def test_refine_lowers_the_loss_and_save_writes_the_pose(opened, photo):
     assert document["scores"]["result"]["loss"] == pytest.approx(result, abs=1e-4)
     assert document["status"] in ("converged", "step limit")
 
-    settled(page)
-    picture = os.environ.get("SLDIFF_JAX_PICTURE")
-    if picture:
-        page.screenshot(path=picture)
     served.end(signal.SIGTERM)
 
 

@@ -167,7 +167,9 @@ class Page:
         self._put()
 
     def _write(self) -> None:
-        self._text.content = f"Saved `{self._session.save()}`."
+        path = self._session.save()
+        print(f"sldiff-jax: wrote {path}", flush=True)
+        self._text.content = f"Saved {path.name} in {path.parent.name}."
 
     def _run(self) -> None:
         def watch(step: int, best_loss: float) -> None:
