@@ -26,7 +26,7 @@ RUN_NOTEBOOKS = JUPYTER_PREFER_ENV_PATH=1 $(BIN)/python -m pytest --numprocesses
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-bop test x64 newest wheel notebooks bench bench-compare docs lint format dev clean
+.PHONY: help demo demo-bop browser test view-picture x64 newest wheel notebooks bench bench-compare docs lint format dev clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -50,6 +50,13 @@ demo-bop: $(VENV)/.core ## make up a data set, refine its poses, score them; all
 test: $(VENV)/.test ## run the tests, then the notebooks; some tests alone: make test ARGS="-k camera"
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 	$(if $(strip $(ARGS)),,$(RUN_NOTEBOOKS) notebooks)
+
+browser: ## install Chromium, in which the page of sldiff-jax view is tested (Debian, as root)
+	@command -v chromium >/dev/null || { apt-get update --quiet=2 && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends chromium; }
+
+view-picture: $(VENV)/.test ## draw docs/how_to/view.png anew, in Chromium
+	SLDIFF_JAX_PICTURE=docs/how_to/view.png $(BIN)/python -m pytest tests/cli/test_view_page.py -k refine_lowers
 
 x64: $(VENV)/.test ## run the tests of the core with 64-bit types
 	JAX_ENABLE_X64=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not slow" $(CORE_TESTS) $(ARGS)

@@ -16,6 +16,7 @@ from .._images.observation import Observation
 from .._losses.comparison import LossFunction
 from .._losses.default import default_loss
 from .._refine.least_squares import GaussNewton, LevenbergMarquardt
+from .._refine.options import Callback
 from .._refine.recipe import Recipe
 from .._refine.refine import refine_poses
 from .._refine.refinement import Refinement, Stage
@@ -55,6 +56,7 @@ def fit(
     learning_rate: float | None = None,
     loss: LossFunction = default_loss,
     starts: Float[Array, "starts objects 4 4"] | None = None,
+    callback: Callback | None = None,
 ) -> Refinement:
     """Refines poses and shows the progress.
 
@@ -68,6 +70,7 @@ def fit(
             its own. Default: as listed with the optimiser. Least squares have none.
         loss: of the stages that have none of their own.
         starts: optional (K, N, 4, 4) start poses.
+        callback: is told of every step, too, and may stop.
 
     Returns:
         The refinement.
@@ -86,9 +89,10 @@ def fit(
     chosen = plan if recipe is None else dataclasses.replace(recipe, stages=dict(zip(recipe.stages, plan)))
     with tqdm(total=sum(stage.steps for stage in plan), desc="refine", unit="step", file=sys.stderr) as bar:
 
-        def progress(step: int, best_loss: float, scene: Scene) -> None:
+        def progress(step: int, best_loss: float, scene: Scene) -> bool | None:
             bar.set_postfix_str(f"loss {best_loss:.4f}", refresh=False)
             bar.update()
+            return None if callback is None else callback(step, best_loss, scene)
 
         try:
             return refine_poses(

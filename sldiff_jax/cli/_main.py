@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from ._arguments import bop, demo, doctor, inspect, refine
+from ._arguments import bop, demo, doctor, inspect, refine, view
 from ._arguments.subcommands import add_subcommands
 from ._compilation_cache import forget_compiled_programs, keep_compiled_programs
 from ._errors import InputError
@@ -19,6 +19,7 @@ examples:
   sldiff-jax demo
   sldiff-jax refine --mesh can.ply --mesh-scale 0.001 --image rgb.png --mask seg.png \\
       --depth depth.png --depth-scale 0.001 --camera scene.json --pose scene.json --output fit
+  sldiff-jax view --mesh can.ply --mesh-scale 0.001 --image rgb.png --camera scene.json --pose scene.json
   sldiff-jax inspect --mesh-scale 0.001 can.ply
   sldiff-jax bop evaluate lmo --results mine_lmo-test.csv
   sldiff-jax doctor
@@ -74,6 +75,6 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"sldiff-jax {installed_version('sldiff-jax')}")
-    commands = {"demo": demo, "refine": refine, "inspect": inspect, "bop": bop, "doctor": doctor}
+    commands = {"demo": demo, "refine": refine, "view": view, "inspect": inspect, "bop": bop, "doctor": doctor}
     add_subcommands(parser, "commands", "COMMAND", commands)
     return parser

@@ -14,6 +14,7 @@ from .._images.crop import Window, window_around
 from .._images.observation import Observation
 from .._losses.loss import Loss
 from .._refine.hypotheses import random_starts
+from .._refine.options import Callback
 from .._refine.recipe import Recipe, choose_recipe
 from .._refine.refinement import Refinement
 from .._scene.scene import Scene
@@ -61,6 +62,7 @@ def fit_photo(
     learning_rate: float | None = None,
     loss: Loss | None = None,
     spread: Spread | None = None,
+    callback: Callback | None = None,
 ) -> PhotoFit:
     """Fits what was read.
 
@@ -73,6 +75,7 @@ def fit_photo(
         learning_rate: as `fit`.
         loss: in all stages, in place of what `choose_recipe` chooses.
         spread: of the starts. Default: the given one alone.
+        callback: as `fit`.
 
     Raises:
         InputError: if the images do not do.
@@ -92,8 +95,9 @@ def fit_photo(
         look = render(scene, renderer)
         recipe = choose_recipe(look, observation, count_steps(optimizer, steps), loss=loss)
         refinement = fit(
-            scene, observation, renderer, recipe, optimizer=optimizer, learning_rate=learning_rate, starts=starts
-        )
+            scene, observation, renderer, recipe, optimizer=optimizer, learning_rate=learning_rate, starts=starts,
+            callback=callback,
+        )  # fmt: skip
     except ValueError as error:
         raise InputError(str(error)) from None
     first = refinement.state.first_losses

@@ -19,6 +19,15 @@ UNDERSTOOD = (
 )
 
 
+def pose_document(T_camera_object: Float[np.ndarray, "4 4"]) -> dict[str, Any]:
+    """How the command writes a pose, in metres; `parse_pose` reads it."""
+    return {
+        "T_camera_object": np.asarray(T_camera_object, np.float64).tolist(),
+        "units": {"pose": "m"},
+        "pose_convention": "camera_from_object, OpenCV camera axes (X right, Y down, Z forward)",
+    }
+
+
 def parse_pose(document: Any, path: Path, scale: float) -> Float[np.ndarray, "4 4"]:
     """The pose that a document describes.
 

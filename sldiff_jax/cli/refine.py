@@ -23,6 +23,7 @@ from ._inputs import Inputs, check_plausible, read_inputs, rendered_depth
 from ._named_losses import parse_loss
 from ._output import check_output, staged
 from ._photo_fit import Spread, fit_photo
+from ._pose_files import pose_document
 from ._scores import Scores, depth_residual, pose_distance, score
 from ._table import print_table
 from ._verdicts import NOT_TRUSTED, explained
@@ -32,7 +33,7 @@ FILES = ("pose.json", "history.json", *_pictures.NAMES)
 
 def run(options: argparse.Namespace) -> int:
     """Reads, checks, refines, scores and writes."""
-    steps = _check_options(options)
+    steps = check_options(options)
     loss = None if options.loss is None else parse_loss(options.loss)
     spread = Spread(options.hypotheses, options.spread_rotation, options.spread_translation, options.seed)
     check_output(options.output)
@@ -71,8 +72,8 @@ def run(options: argparse.Namespace) -> int:
     return NOT_TRUSTED
 
 
-def _check_options(options: argparse.Namespace) -> int:
-    """The number of steps."""
+def check_options(options: argparse.Namespace) -> int:
+    """The number of steps; an InputError if the options make no sense."""
     steps = count_steps(options.optimizer, options.steps)
     if options.learning_rate is not None and options.optimizer in LEAST_SQUARES:
         raise InputError(f"--learning-rate is not for --optimizer {options.optimizer}, which needs none. Leave it out.")
@@ -103,9 +104,7 @@ def _report(
     angle, moved = pose_distance(inputs.T_camera_object, T_result)
     settings = {name: str(v) if isinstance(v, Path) else v for name, v in vars(options).items() if name != "run"}
     return {
-        "T_camera_object": T_result.tolist(),
-        "units": {"pose": "m"},
-        "pose_convention": "camera_from_object, OpenCV camera axes (X right, Y down, Z forward)",
+        **pose_document(T_result),
         "scores": {
             name: {"loss": losses[name], "iou": s.iou, "median_abs_depth_residual_m": s.depth_residual}
             for name, s in scores.items()
