@@ -10,9 +10,9 @@ from PIL import Image
 from sldiff_jax.cli import main
 from sldiff_jax.cli._mesh_facts import is_of_one_color
 from sldiff_jax.cli._six_sides import PIXELS, TITLE, six_sides
-from sldiff_jax.mesh_renderer.meshes.surface_samples import surface_samples
 from sldiff_jax.cli._symmetry_hints import symmetry_hints
 from sldiff_jax.mesh_renderer import Mesh, box_mesh, demo_mesh, sphere_mesh
+from sldiff_jax.mesh_renderer.meshes.surface_samples import surface_samples
 
 
 def lines(said: str) -> dict[str, list[str]]:
