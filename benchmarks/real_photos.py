@@ -259,7 +259,7 @@ def sheet(trials: Iterable[Trial], path: pathlib.Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fits, prints each result as it comes, and writes the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("folder", type=pathlib.Path, help="with one folder per case")
     parser.add_argument("--cases", nargs="+", help="default: all")
     parser.add_argument("--evidence", nargs="+", choices=tuple(EVIDENCE), default=tuple(EVIDENCE))

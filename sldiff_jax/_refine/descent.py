@@ -22,6 +22,7 @@ from .._losses.comparison import LossFunction
 from .._scene.scene import Scene
 from .._scene.typing import PoseDelta, PoseDeltas, Transform, Transforms
 from .devices import Device, spread
+from .hold import held
 from .least_squares import (
     GaussNewton,
     LevenbergMarquardt,
@@ -49,6 +50,7 @@ class Problem(eqx.Module):
         retraction: how a delta moves a pose (static).
         unit: (N, 6) float, the unit of each component of a delta: radians, then metres.
         tolerance: length of a step, in these units, below which a start has converged.
+        hold: how strongly each start is held near where the stage begins, see `Stage`.
         devices: those over which the starts are spread (static); none for where JAX computes by itself.
     """
 
@@ -59,6 +61,7 @@ class Problem(eqx.Module):
     retraction: Retraction = eqx.field(static=True)
     unit: PoseDeltas
     tolerance: float
+    hold: float | Float[Array, ""] = 0.0
     devices: tuple[Device, ...] = eqx.field(static=True, default=())
 
 
@@ -68,6 +71,7 @@ class Progress(NamedTuple):
     Attributes:
         step: how many steps were made.
         T_world_object: (K, N, 4, 4) float, the poses to evaluate next.
+        T_anchor: (K, N, 4, 4) float, the poses with which the stage began.
         memory: what the method remembers, a leading axis of K on each array.
         length: (K,) float, length of the last step; infinite for a short one that tells nothing.
         longest: (K,) float, of all steps.
@@ -83,6 +87,7 @@ class Progress(NamedTuple):
 
     step: Int[Array, ""]
     T_world_object: Float[Array, "starts objects 4 4"]
+    T_anchor: Float[Array, "starts objects 4 4"]
     memory: PyTree
     length: Float[Array, " starts"]
     longest: Float[Array, " starts"]
@@ -114,6 +119,7 @@ def begin(method: Method, T_world_object: Float[Array, "starts objects 4 4"], st
     return Progress(
         step=jnp.zeros((), int),
         T_world_object=T_world_object,
+        T_anchor=T_world_object,
         memory=jax.vmap(first_memory)(T_world_object),
         length=jnp.full(starts, jnp.inf, dtype),
         longest=jnp.zeros(starts, dtype),
@@ -156,14 +162,15 @@ def respond(problem: Problem, method: Method, progress: Progress, drawings: Any)
     """One step, given what the renderer made of the poses: K drawings, stacked."""
     T = progress.T_world_object
     step = batched(
-        lambda T, memory, longest, drawing: _step(problem, method, T, memory, longest, drawing),
+        lambda T, *rest: _step(problem, method, T, *rest),
         len(T),
         problem.devices,
     )
-    losses, seen, T_next, memory, origin = step(T, progress.memory, progress.longest, drawings)
+    losses, seen, T_next, memory, origin = step(T, progress.T_anchor, progress.memory, progress.longest, drawings)
     return Progress(
         step=progress.step + 1,
         T_world_object=T_next,
+        T_anchor=progress.T_anchor,
         memory=memory,
         **origin,
         losses=progress.losses.at[progress.step].set(losses),
@@ -173,7 +180,7 @@ def respond(problem: Problem, method: Method, progress: Progress, drawings: Any)
 
 
 def _step(
-    problem: Problem, method: Method, T: Transforms, memory: Any, longest: Array, drawing: Any
+    problem: Problem, method: Method, T: Transforms, T_anchor: Transforms, memory: Any, longest: Array, drawing: Any
 ) -> tuple[Float[Array, ""], Bool[Array, ""], Transforms, Any, dict[str, Array]]:
     """Loss, visibility, next poses, memory, and of the step its length and what is known where it begins."""
     scene, renderer, unit = with_poses(problem.scene, T), problem.renderer, problem.unit
@@ -181,6 +188,7 @@ def _step(
     visible = seen = jnp.all(visible_objects(scene, renderer.buffers(scene, drawing)))
     if isinstance(method, GaussNewton | LevenbergMarquardt):
         equations = normal_equations(problem.loss, scene, renderer, drawing, problem.observation, unit)  # pyright: ignore
+        equations = held(equations, T, T_anchor, unit, problem.hold)
         loss, kept = equations.loss, equations
         if isinstance(method, LevenbergMarquardt):
             memory = judge(method, memory, Trust(T, visible, equations, memory.damping))
@@ -199,6 +207,8 @@ def _step(
         zero = jnp.zeros_like(unit)
         loss, gradient = jax.value_and_grad(loss_after)(zero)
         kept = NormalEquations(loss, gradient, jnp.zeros((*unit.shape, 6), unit.dtype))
+        kept = held(kept, T, T_anchor, unit, problem.hold)
+        loss, gradient = kept.loss, kept.gradient
         newton = jnp.asarray(jnp.inf, unit.dtype)
         # Optimisers that ask for the parameters get the delta of the present pose, which is zero.
         optimizer = optax.with_extra_args_support(method)

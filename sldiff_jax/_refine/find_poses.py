@@ -19,12 +19,11 @@ from .._scene.camera import Camera
 from .._scene.even_rotations import even_rotations
 from .._scene.scene import Scene
 from .._scene.transforms import in_default_dtype
-from .._scene.typing import Transforms
 from ..mesh_renderer import Mesh, MeshRenderer
 from .descent import with_poses
 from .placement import Box, measured_distance, place
 from .refinement import Refinement, Status
-from .search import Search, View
+from .search import Poses, Search, View
 
 MARGIN = 0.3
 """Room around what was seen, in units of its longer side."""
@@ -169,9 +168,7 @@ def _mask_in_box(observation: Observation, box: Box) -> Bool[np.ndarray, "height
     return inside
 
 
-def _placed(
-    mesh: Mesh, camera: Camera, box: Box, distance: float | None, rotations: int, key: PRNGKeyArray
-) -> Transforms:
+def _placed(mesh: Mesh, camera: Camera, box: Box, distance: float | None, rotations: int, key: PRNGKeyArray) -> Poses:
     """(R, 4, 4) T_world_object, each where it fills the box, or at that distance."""
     dtype = jnp.result_type(float)
     turn = jax.random.orthogonal(key, 3, dtype=dtype)

@@ -55,11 +55,15 @@ class LevenbergMarquardt(eqx.Module):
 
 
 class NormalEquations(eqx.Module):
-    """The loss near a pose: ``loss + gradient . d + d . curvature d / 2`` for every object's step d, N objects."""
+    """The loss near a pose: ``loss + gradient . d + d . curvature d / 2`` for every object's step d, N objects.
+
+    `hold` is the curvature, in all directions, of what holds the object (see `held`), and no part of `curvature`.
+    """
 
     loss: Float[Array, ""]
     gradient: PoseDeltas
     curvature: Float[Array, "objects 6 6"]
+    hold: Float[Array, ""] | float = 0.0
 
 
 def normal_equations(
@@ -103,7 +107,7 @@ def solve(equations: NormalEquations, damping: Float[Array, ""] | float, max_ste
     diagonal = jnp.diagonal(equations.curvature, axis1=-2, axis2=-1)
     largest = jnp.max(diagonal, axis=-1, keepdims=True)
     # A direction that the images do not show, such as the turn of a plain cylinder, shall not follow their noise.
-    ridge = jnp.where(largest > 0, damping * diagonal + UNSEEN * largest, 1)
+    ridge = jnp.where(largest > 0, damping * diagonal + UNSEEN * largest + equations.hold, 1)
     system = equations.curvature + ridge[..., None] * jnp.eye(6, dtype=diagonal.dtype)
     step = -jnp.linalg.solve(system, equations.gradient[..., None])[..., 0]
     step = jnp.where(jnp.all(jnp.isfinite(step), axis=-1, keepdims=True), step, 0)
@@ -123,9 +127,8 @@ class Trust(eqx.Module):
 def first_trust(method: LevenbergMarquardt, T_world_object: Transforms) -> Trust:
     """No model yet: whatever is evaluated first will be kept."""
     objects, dtype = T_world_object.shape[0], T_world_object.dtype
-    nothing = NormalEquations(
-        jnp.asarray(jnp.inf, dtype), jnp.zeros((objects, 6), dtype), jnp.zeros((objects, 6, 6), dtype)
-    )
+    empty = jnp.zeros((objects, 6, 6), dtype)
+    nothing = NormalEquations(jnp.asarray(jnp.inf, dtype), empty[..., 0], empty, jnp.zeros((), dtype))
     # The first evaluation counts as a success.
     return Trust(T_world_object, jnp.zeros((), bool), nothing, jnp.asarray(method.damping / method.decrease, dtype))
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._gradients.rendering import DifferentiableRenderer
 from .._images.observation import Observation
@@ -31,7 +32,7 @@ Callback = Callable[[int, float, Scene], bool | None]
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The arguments of `refine_poses`, which describes them.
+    """The arguments of `refine_poses`, which describes them, and starts beside those that were asked for.
 
     Raises:
         ValueError: if they contradict each other or what they are about.
@@ -57,6 +58,7 @@ class Options:
     jit: bool
     devices: Sequence[Device] | None = None
     symmetries: Symmetries | None = None
+    more_starts: Float[Array, "starts objects 4 4"] | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "devices", checked_devices(self.devices, jit=self.jit))
@@ -103,7 +105,7 @@ class Options:
 
     def problem_of(self, stage: Stage, unit: PoseDeltas) -> Problem:
         """What a stage minimises, with images of its size."""
-        scene, observation = _at_scale(self.scene, self.observation, stage.scale)
+        scene, observation = at_scale(self.scene, self.observation, stage.scale)
         loss = self.loss_of(stage)
         return Problem(
             scene=scene,
@@ -113,6 +115,7 @@ class Options:
             retraction=self.retraction,
             unit=unit,
             tolerance=self.tolerance,
+            hold=jnp.asarray(stage.hold, unit.dtype),
             devices=tuple(self.devices or ()),
         )
 
@@ -143,7 +146,8 @@ def _check_stage(stage: Stage, loss: LossFunction, method: Method | None) -> Non
         )
 
 
-def _at_scale(scene: Scene, observation: Observation, scale: float) -> tuple[Scene, Observation]:
+def at_scale(scene: Scene, observation: Observation, scale: float) -> tuple[Scene, Observation]:
+    """Both at another resolution, in units of the present one."""
     if scale == 1:
         return scene, observation
     camera = scene.camera

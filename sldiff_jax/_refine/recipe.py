@@ -22,7 +22,9 @@ from .refinement import Stage
 CONTRAST = 0.02
 """Standard deviation of a rendered channel inside of the object, of 1, from which on its texture counts."""
 COARSE, BLUR = 0.5, 1 / 32
-"""Scale of the coarse stages, and the blur of the second in units of its image's longer side."""
+"""Scale of the coarse stages, and their blur in units of the image's longer side: half of it for a print alone."""
+HOLD = 0.5
+"""How strongly each stage holds the object: what the images show weighs some ten to some hundred times as much."""
 
 
 OUTLINE = "outline"
@@ -91,17 +93,19 @@ def find_evidence(look: Rendering, observation: Observation) -> Evidence:
 def weighed_loss(evidence: Evidence, *, outline: bool, color: float = 1.0) -> Loss:
     """What all images say together, by which results are judged; or above all, what they say of the outline.
 
-    An outline finds home from farther away than print does, and depth that counts differences of some centimetres.
+    An outline finds home from farther away than print does, and depth that counts differences of some centimetres; but
+    an outline without depth, of which something in front may hide a part, does not go before the print.
     A mask is better than regions, and regions, which hidden parts and surroundings of the same colour mislead, count
     less where depth and texture are there to say more. `color` is the weight of the colours inside.
     """
     parts: list[Loss] = []
-    if evidence.color and evidence.texture and not (outline and evidence.mask):
-        parts.append(jnp.asarray(color * (0.1 if outline and not evidence.depth else 1.0)) * zncc_loss)
+    if evidence.color and evidence.texture and not (outline and evidence.mask and evidence.depth):
+        parts.append(jnp.asarray(color) * zncc_loss)
     if evidence.depth:
         parts.append(depth_loss.using(scale=jnp.asarray(0.03 if outline else 0.01)))
     if evidence.mask:
-        parts.append(jnp.asarray(1.0 if outline else 3.0 if evidence.depth else 5.0) * silhouette_loss)
+        weights = (1.0, 3.0) if evidence.depth else (2.0, 5.0)
+        parts.append(jnp.asarray(weights[0 if outline else 1]) * silhouette_loss)
     elif evidence.color:
         parts.append(jnp.asarray(0.3 if evidence.depth and evidence.texture else 2.0) * region_loss)
     return sum(parts[1:], parts[0])
@@ -123,13 +127,15 @@ def choose_recipe(look: Rendering, observation: Observation, steps: int = 50, *,
     final = weighed_loss(evidence, outline=False) if loss is None else loss
     counts = shares(steps, (0.3, 0.3, 0.4) if loss is None else (0.0, 0.4, 0.6))
     blur = BLUR * COARSE * max(observation.size)
+    if evidence.texture and not (evidence.mask or evidence.depth):
+        blur /= 2  # more, and regions of the same colours nearby lead away what print alone would hold
     plan = {
         OUTLINE: (weighed_loss(evidence, outline=True), COARSE, 0.0 if evidence.mask else blur, None),
         "blurred": (final, COARSE, blur, 1),
         "fine": (final, 1.0, 0.0, None),
     }
     stages = {
-        name: Stage(count, scale=scale, blur=sigma, keep=keep, loss=stage_loss)
+        name: Stage(count, scale=scale, blur=sigma, keep=keep, loss=stage_loss, hold=HOLD)
         for count, (name, (stage_loss, scale, sigma, keep)) in zip(counts, plan.items())
         if count
     }

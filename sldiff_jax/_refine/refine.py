@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from jaxtyping import ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._gradients.black_box import differentiable
 from .._gradients.rendering import DifferentiableRenderer, Renderer
@@ -25,6 +25,7 @@ from .._scene.typing import Transforms
 from .descent import Method, Progress, Retraction, begin, with_poses
 from .devices import Device
 from .distinct import Symmetries
+from .found_again import found_again
 from .least_squares import LevenbergMarquardt
 from .loop import Timing, first_rendering, make_loop, run
 from .options import Callback, Options
@@ -134,6 +135,7 @@ def refine_poses(
         scene, observation, differentiable(renderer), loss, optimizer, steps, chosen, hypotheses, spread, key, starts,
         retraction, rotation_unit, translation_unit, tolerance, callback, resume, jit, devices,
         symmetries,
+        None if recipe is None else _more_starts(recipe, differentiable(renderer), jit, scene, observation),
     )  # fmt: skip
     plan = options.plan
     state = first_state(options) if resume is None else resumed(resume.state, steps)
@@ -159,6 +161,16 @@ def refine_poses(
         symmetries=symmetries,
     )  # fmt: skip
     return again if again.status.trusted or not found.status.trusted else found
+
+
+def _more_starts(
+    recipe: Recipe, renderer: DifferentiableRenderer, jit: bool, scene: Scene, observation: Observation
+) -> Float[Array, "1 objects 4 4"] | None:
+    """Where the photo shows the print, if a recipe compares prints and it is found."""
+    if not (recipe.chosen and recipe.evidence.color and recipe.evidence.texture):
+        return None
+    T_world_object, share = found_again(renderer, jit, scene, observation)
+    return T_world_object[None] if share else None
 
 
 def _run_stage(options: Options, state: State, stage: Stage) -> tuple[State, bool, Timing]:

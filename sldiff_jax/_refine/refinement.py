@@ -23,6 +23,9 @@ class Stage(eqx.Module):
         keep: how many starts, those with the lowest loss, go on to the next stage. Default: all.
         loss: instead of that of `refine_poses`. Depth and silhouette alone find home from farther away than colour.
         optimizer: instead of that of `refine_poses`.
+        hold: holds each start near the pose with which the stage begins: the loss grows by ``hold / 2`` times the
+            squared distance, in the units of `refine_poses` (radians and object diameters). So directions that the
+            images do not show stay as they were, and the others follow the images.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -34,6 +37,7 @@ class Stage(eqx.Module):
     keep: int | None = None
     loss: LossFunction | None = None
     optimizer: Any = None
+    hold: float = 0.0
 
     def __check_init__(self):
         """Checks the ranges."""
@@ -43,6 +47,8 @@ class Stage(eqx.Module):
             raise ValueError(f"The scale of a stage must lie in (0, 1], got {self.scale!r}.")
         if not 0 <= self.blur < float("inf"):
             raise ValueError(f"The blur of a stage must be a number of pixels, not negative, got {self.blur!r}.")
+        if not 0 <= self.hold < float("inf"):
+            raise ValueError(f"The hold of a stage must be a number, not negative, got {self.hold!r}.")
         if not (self.keep is None or _positive_integer(self.keep)):
             raise ValueError(f"keep must be a positive integer or None, got {self.keep!r}.")
 

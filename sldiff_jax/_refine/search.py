@@ -21,7 +21,7 @@ from .._losses.silhouette import silhouette_loss
 from .._scene.poses import se3_exp
 from .._scene.scene import Scene
 from .._scene.transforms import compose
-from .._scene.typing import Transform, Transforms
+from .._scene.typing import Transform
 from ..mesh_renderer import MeshRenderer
 from .descent import with_poses
 from .distinct import distinct
@@ -42,6 +42,9 @@ AROUND, NEARBY = 48, 0.35
 """How many poses around each are looked at, and how far they are turned at most, radians."""
 LOOKS = 8
 """Poses at which one looks for texture."""
+
+
+Poses = Float[np.ndarray, "poses 4 4"]
 
 
 class View(NamedTuple):
@@ -68,33 +71,33 @@ class Search(NamedTuple):
     small: MeshRenderer
     whole: MeshRenderer
     diameter: float
-    symmetries: np.ndarray | None
+    symmetries: Float[np.ndarray, "symmetries 4 4"] | None
     memory: int
     masked: bool
 
-    def evidence(self, T: Transforms) -> Evidence:
+    def evidence(self, T: Poses) -> Evidence:
         """What there is to go by, as some of the poses show the object."""
         scene, observation = self.views[1]
         looks = _looks(self.small, scene, jnp.asarray(T[:: -(-len(T) // LOOKS)]))
         each = [find_evidence(jax.tree.map(lambda x, k=k: x[k], looks), observation) for k in range(len(looks.mask))]
         return each[0]._replace(texture=any(evidence.texture for evidence in each))
 
-    def scored(self, T: Transforms, evidence: Evidence, number: int = 0) -> Transforms:
+    def scored(self, T: Poses, evidence: Evidence, number: int = 0) -> Poses:
         """The best of some poses, brought to where depth was measured, by the loss of that round of steps."""
         scene, observation = self.views[number]
         loss, _ = self._loss(evidence, number)
         T_best, losses = _scored(self.small, scene, observation, loss, jnp.asarray(T), self._at_once(number))
         return np.asarray(T_best)[np.argsort(losses, kind="stable")[: KEPT[number]]]
 
-    def around(self, T: Transforms, evidence: Evidence, key: PRNGKeyArray) -> Transforms:
+    def around(self, T: Poses, evidence: Evidence, key: PRNGKeyArray) -> Poses:
         """The best of some poses and of others turned a little: a print leads home from a few degrees only."""
         T = np.repeat(filled(T, KEPT[2]), AROUND, axis=0)
         turn = jax.random.ball(key, 3, shape=(len(T),), dtype=T.dtype) * NEARBY
         turned = jax.vmap(se3_exp)(jnp.pad(turn, ((0, 0), (0, 3))))
         turned = turned.at[::AROUND].set(jnp.eye(4))
-        return self.scored(np.asarray(compose(T, turned)), evidence, 1)
+        return self.scored(np.asarray(compose(jnp.asarray(T), turned)), evidence, 1)
 
-    def moved(self, T: Transforms, evidence: Evidence, number: int) -> Transforms:
+    def moved(self, T: Poses, evidence: Evidence, number: int) -> Poses:
         """The best of some poses after a round of steps, without those that ended in the same place."""
         scene, observation = self.views[number]
         loss, blur = self._loss(evidence, number)
@@ -113,7 +116,7 @@ class Search(NamedTuple):
         best = distinct(T[:, None], np.concatenate(losses), np.array([self.diameter]), [self.symmetries])
         return T[best[: KEPT[number + 1]]]
 
-    def finished(self, T: Transforms, evidence: Evidence) -> Refinement:
+    def finished(self, T: Poses, evidence: Evidence) -> Refinement:
         """The fit of the last few poses, judged."""
         scene, observation = self.views[2]
         evidence = evidence._replace(mask=self.masked)
@@ -158,7 +161,7 @@ def whole_loss(evidence: Evidence) -> Loss:
     return sum(parts[1:], parts[0])
 
 
-def filled(T: Transforms, count: int) -> Transforms:
+def filled(T: Poses, count: int) -> Poses:
     """Some poses, made that many by repeating the first, so that programs of one size serve."""
     return np.concatenate([T, np.repeat(T[:1], count - len(T), axis=0)])
 
@@ -190,6 +193,7 @@ def _hard_images(renderer: MeshRenderer, scene: Scene) -> Rendering:
 
 def _at_depth(T: Transform, rendering: Rendering, scene: Scene, observation: Observation) -> Transform:
     """The pose, moved along the ray through its origin by the median of what depth differs inside of the mask."""
+    assert observation.depth is not None and observation.mask is not None
     both = (rendering.depth > 0) & (observation.depth > 0) & (observation.mask > 0.5)
     apart = jnp.nanmedian(jnp.where(both, observation.depth - rendering.depth, jnp.nan))
     eye = scene.camera.T_world_camera[:3, 3]

@@ -43,6 +43,8 @@ def first_state(options: Options) -> State:
         diameters = _visible_diameters(scene, look(T)) if given_unit is None else jnp.asarray(given_unit)
         key = jax.random.key(0) if options.key is None else options.key
         T = random_starts(key, scene, options.hypotheses, rotation=rotation, translation=translation * diameters)
+    if options.more_starts is not None:
+        T = jnp.concatenate([T, options.more_starts.astype(T.dtype)])
     results = look(T)
     _check_visible(scene, results)
     _check_comparable(options.observation, results)

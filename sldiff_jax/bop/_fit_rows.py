@@ -127,6 +127,7 @@ def _problem(renderer: MeshRenderer, row: Row, stage: Stage, observation: Observ
         retraction=apply_twist,
         unit=row.unit,
         tolerance=TOLERANCE,
+        hold=stage.hold,
     )
 
 

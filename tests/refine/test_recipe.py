@@ -62,9 +62,10 @@ def test_stages_follow_from_the_evidence(images, contrast, expected):
     assert list(recipe.stages) == ["outline", "blurred", "fine"]
     assert sum(stage.steps for stage in recipe.stages.values()) == 50
     for name, stage in recipe.stages.items():
-        left_out = {"zncc_loss"} if name == "outline" and "mask" in images else set()
+        left_out = {"zncc_loss"} if name == "outline" and {"mask", "depth"} <= set(images) else set()
         assert parts(stage.loss) == expected - left_out
     assert [stage.scale for stage in recipe.stages.values()] == [0.5, 0.5, 1.0]
+    assert all(stage.hold > 0 for stage in recipe.stages.values())
     assert recipe.stages["fine"].blur == 0 and recipe.stages["blurred"].keep == 1
     assert bool(recipe.notes) == (contrast == 0 and "rgb" in images)
 

@@ -26,7 +26,7 @@ def reduced_mesh(mesh: Mesh) -> Mesh:
     points, welded = np.unique(np.asarray(mesh.vertices), axis=0, return_inverse=True)
     faces = welded.reshape(-1)[np.asarray(mesh.faces)]
     faces = faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
-    points, faces = fast_simplification.simplify(points, faces.astype(np.int32), target_count=ENOUGH)
+    points, faces = fast_simplification.simplify(points, faces.astype(np.int32), target_count=ENOUGH)[:2]
     samples = surface_samples(mesh, SAMPLES, seed=0)
     _, nearest = KDTree(samples.points).query(points, k=AVERAGED)
     return Mesh(points, faces, colors=samples.colors[nearest].mean(axis=1).clip(0, 1))
