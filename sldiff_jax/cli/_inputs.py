@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from .._losses.silhouette import OCCLUDER_MARGIN
+from .._refine.refinement import Refinement
 from .._scene.camera import Camera
 from .._scene.scene import Scene
 from ..mesh_renderer import Mesh, MeshRenderer
@@ -20,6 +21,7 @@ from ._errors import InputError
 from ._images import read_images, read_photo, reading_files, registered, straightened
 from ._pose_files import parse_pose
 from ._scales import stated_depth_scale, stated_pose_scale, stated_scale
+from ._search import best_pose, expected_distance, find_start, seen_in
 from ._units import Seen, check_units
 
 
@@ -27,7 +29,7 @@ class Inputs(NamedTuple):
     """What was read: one image, optional depth and mask of its size, a camera at the origin, mesh and start.
 
     `seen` is where the image shows something, if it was undistorted and does not do so everywhere. `notes` are what the
-    user should know of the files.
+    user should know of the files. `found` is the search for the start, if none was given.
     """
 
     image: UInt8[np.ndarray, "height width 3"]
@@ -40,27 +42,34 @@ class Inputs(NamedTuple):
     T_camera_object: Float[np.ndarray, "4 4"]
     scales: dict[str, float]
     notes: tuple[str, ...]
+    found: Refinement | None = None
 
 
 def read_inputs(options: argparse.Namespace) -> Inputs:
     """Reads all files that the options name, and checks each by itself."""
     camera_file = image_entry(read_document(options.camera, "camera"), options.camera, options.image, options.image_id)
-    pose_file = image_entry(read_document(options.pose, "pose"), options.pose, options.image, options.image_id)
-    pose_file = object_entry(pose_file, options.pose, options.mesh, options.object_id, options.instance)
+    pose_file = None
+    if options.pose is not None:
+        pose_file = image_entry(read_document(options.pose, "pose"), options.pose, options.image, options.image_id)
+        pose_file = object_entry(pose_file, options.pose, options.mesh, options.object_id, options.instance)
     depth_file, depth_path = camera_file, options.camera
     if options.depth_camera is not None:
         depth_file, depth_path = read_document(options.depth_camera, "depth camera"), options.depth_camera
 
     def stated(*names: str) -> float | None:
         own = [] if options.depth_camera is None else [(depth_file, depth_path)]
-        files = (*own, (pose_file, options.pose), (camera_file, options.camera))
+        start = [] if pose_file is None else [(pose_file, options.pose)]
+        files = (*own, *start, (camera_file, options.camera))
         return next((scale for file, path in files if (scale := stated_scale(file, names, path))), None)
 
     mesh_scale = options.mesh_scale or stated("mesh") or 1.0
-    pose_scale = options.pose_scale or stated_pose_scale(pose_file, options.pose) or 1.0
+    pose_scale = options.pose_scale or 1.0
+    T_camera_object = None
+    if pose_file is not None:
+        pose_scale = options.pose_scale or stated_pose_scale(pose_file, options.pose) or 1.0
+        T_camera_object = parse_pose(pose_file, options.pose, pose_scale)
     depth_scale = options.depth_scale or stated("depth", "depth_png") or stated_depth_scale(depth_file, depth_path)
 
-    T_camera_object = parse_pose(pose_file, options.pose, pose_scale)
     photo = read_photo(options)
     height, width = photo.shape[:2]
     intrinsics = parse_intrinsics(camera_file, options.camera, (width, height), options.pixel_center)
@@ -68,7 +77,11 @@ def read_inputs(options: argparse.Namespace) -> Inputs:
     with reading_files():
         mesh = Mesh.load(options.mesh, scale=mesh_scale)
     # Wide enough for wherever the object may go, for any size of object.
-    distance = _distance(mesh, T_camera_object)
+    focal_length = math.sqrt(intrinsics.fx * intrinsics.fy)
+    if T_camera_object is None:
+        distance = expected_distance(mesh, focal_length, seen_in(images, options))
+    else:
+        distance = _distance(mesh, T_camera_object)
     camera = Camera.from_intrinsics(
         intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy, width=width, height=height,
         near=distance / 50, far=50 * distance,
@@ -89,10 +102,13 @@ def read_inputs(options: argparse.Namespace) -> Inputs:
     scales = {"mesh": mesh_scale, "pose": pose_scale}
     if images.depth is not None:
         scales["depth"] = 1.0 if depth_scale is None else depth_scale
-    focal_length = math.sqrt(intrinsics.fx * intrinsics.fy)
+    found = None
+    if T_camera_object is None:
+        found = find_start(images, camera, mesh, options)
+        T_camera_object = best_pose(found)
     return Inputs(
         images.photo, images.depth, images.mask, images.seen, camera, focal_length, mesh, T_camera_object, scales,
-        tuple(notes),
+        tuple(notes), found,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from ..visualize import (
     as_uint8,
     checkerboard,
     depth_residual_map,
+    hypothesis_grid,
     loss_curve,
     overlay,
     panels,
@@ -29,7 +31,16 @@ from ..visualize import (
 )
 from ._errors import InputError
 
-NAMES = ("observation.png", "start.png", "result.png", "overlay.png", "loss.png", "depth_residual.png", "animation.gif")
+NAMES = (
+    "observation.png",
+    "start.png",
+    "result.png",
+    "overlay.png",
+    "loss.png",
+    "depth_residual.png",
+    "animation.gif",
+    "hypotheses.png",
+)
 
 LARGE, SMALL = 640, 360
 """Longer side, in pixels, that pictures and animations are brought to by repeating or averaging pixels."""
@@ -91,6 +102,25 @@ def write_pictures(
     if residual is not None:
         depth_residual_map(residual).savefig(folder / "depth_residual.png")
     (folder / "animation.gif").write_bytes(_animation(image, mesh, refinement))
+
+
+def write_hypotheses(
+    folder: Path, image: UInt8[np.ndarray, "height width 3"], camera: Camera, mesh: Mesh, found: Refinement
+) -> None:
+    """Writes hypotheses.png: the poses that were left when a search ended, in a folder.
+
+    Args:
+        folder: where to.
+        image: (H, W, 3) uint8, what was seen.
+        camera: of that image, at the world's origin.
+        mesh: the object.
+        found: the outcome of `find_poses`.
+    """
+    _, shown = _displayed(image, SMALL)
+    seen = dataclasses.replace(found, scene=dataclasses.replace(found.scene, camera=camera))
+    renderer = MeshRenderer([mesh], background=shown, supersample=2, buffers="core")
+    figure = hypothesis_grid(seen, renderer, shown)
+    figure.savefig(folder / "hypotheses.png", dpi=figure.dpi)
 
 
 def _animation(image, mesh: Mesh, refinement: Refinement) -> bytes:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+from jaxtyping import Float
+
 from .._refine.refinement import Refinement, Status
 
 NOT_TRUSTED = 3
@@ -15,7 +20,27 @@ SENTENCES = {
     Status.NO_PULL: "nothing pulls at the start: it does not meet the object in the photo. Begin where they overlap",
     Status.NOT_BETTER: "no better pose than the start was found: it is returned. Begin nearer, or give a mask or depth",
     Status.DOUBTFUL: "do not trust this result",
+    Status.LOST: "the object was not found: do not use this result",
 }
+
+
+def trust(refinement: Refinement) -> str | None:
+    """One line: how far the images bear the result out, how far it is known, and what else fits; None if not judged."""
+    if refinement.score is None:
+        return None
+    words = [f"score {refinement.score:.2f} of 1"]
+    if refinement.covariance is not None:
+        degrees, millimetres = deviations(refinement.covariance[0])
+        words.append(f"noise alone would move it by {degrees:.2g} degrees and {millimetres:.2g} mm")
+    others = len(refinement.alternatives)
+    words.append(f"{others} other poses fit about as well" if others else "no other pose found fits as well")
+    return "; ".join(words)
+
+
+def deviations(covariance: Float[np.ndarray, "6 6"]) -> tuple[float, float]:
+    """Standard deviations of rotation and translation, degrees and millimetres: of all axes together."""
+    variances = np.diag(covariance)
+    return math.degrees(math.sqrt(variances[:3].sum())), 1e3 * math.sqrt(variances[3:].sum())
 
 
 def explained(refinement: Refinement) -> str:

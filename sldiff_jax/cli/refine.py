@@ -26,7 +26,7 @@ from ._photo_fit import Spread, fit_photo
 from ._pose_files import pose_document
 from ._scores import Scores, depth_residual, pose_distance, score
 from ._table import print_table
-from ._verdicts import NOT_TRUSTED, explained
+from ._verdicts import NOT_TRUSTED, deviations, explained, trust
 
 FILES = ("pose.json", "history.json", *_pictures.NAMES)
 
@@ -58,14 +58,20 @@ def run(options: argparse.Namespace) -> int:
     residual = depth_residual(result, inputs.mask, inputs.depth)
     losses = {"start": fitted.start_loss, "result": refinement.loss}
     report = _report(inputs, options, window, refinement, losses, scores, seconds)
+    if inputs.found is not None:
+        report["search"] = _search(inputs.found)
     with staged(options.output, FILES) as folder:
+        if inputs.found is not None:
+            _pictures.write_hypotheses(
+                folder, window.cut(inputs.image), window.camera(inputs.camera), inputs.mesh, inputs.found
+            )
         _pictures.write_pictures(
             folder, window.cut(inputs.image), window.camera(inputs.camera), inputs.mesh, inputs.T_camera_object,
             refinement, tuple(stages), None if residual is None else window.cut(residual),
         )  # fmt: skip
         _write_json(folder / "pose.json", report)
         _write_json(folder / "history.json", _history(refinement, stages))
-    _print_report(report, options.output)
+    _print_report(report, trust(refinement), options.output)
     if refinement.status.trusted:
         return 0
     print(f"sldiff-jax: {explained(refinement)}", file=sys.stderr)
@@ -79,6 +85,8 @@ def check_options(options: argparse.Namespace) -> int:
         raise InputError(f"--learning-rate is not for --optimizer {options.optimizer}, which needs none. Leave it out.")
     if options.depth_camera is not None and options.depth is None:
         raise InputError("--depth-camera is the camera of --depth, which is missing.")
+    if options.box is not None and not (options.pose is None and options.mask is None):
+        raise InputError("--box says where to look for the pose without --pose and without --mask. Leave it out.")
     if options.resolution < 16:
         raise InputError(f"--resolution must be at least 16 pixels, got {options.resolution}.")
     if options.hypotheses < 1:
@@ -113,6 +121,9 @@ def _report(
         "seconds": seconds,
         "status": _word(refinement.status),
         "doubts": list(refinement.doubts),
+        "score": refinement.score,
+        "standard_deviations": _deviations(refinement),
+        "alternatives": refinement.alternatives[:, 0].tolist(),
         "best_start": refinement.best_start,
         "statuses": [_word(status) for status in refinement.statuses],
         "steps": np.bincount(refinement.stage_history).tolist(),
@@ -123,6 +134,25 @@ def _report(
             "intrinsics_from_edge": [float(x) for x in inputs.camera.intrinsics],
             "window": window._asdict(),
         },
+    }
+
+
+def _deviations(refinement: Refinement) -> dict[str, float] | None:
+    if refinement.covariance is None:
+        return None
+    return dict(zip(("rotation_deg", "translation_mm"), deviations(refinement.covariance[0])))
+
+
+def _search(found: Refinement) -> dict[str, Any]:
+    """What the search for the start found."""
+    order = np.argsort(found.losses, kind="stable")
+    return {
+        "status": _word(found.status),
+        "score": found.score,
+        "seconds": found.seconds,
+        "poses": [
+            {"loss": float(found.losses[k]), "T_camera_object": found.T_world_object[k, 0].tolist()} for k in order
+        ],
     }
 
 
@@ -149,7 +179,7 @@ def _word(status: Status) -> str:
     return status.name.lower()
 
 
-def _print_report(report: dict[str, Any], output: Path) -> None:
+def _print_report(report: dict[str, Any], trusted: str | None, output: Path) -> None:
     start, result = report["scores"]["start"], report["scores"]["result"]
     rows = [("loss", f"{start['loss']:.4f}", f"{result['loss']:.4f}")]
     if result["iou"] is not None:
@@ -161,6 +191,8 @@ def _print_report(report: dict[str, Any], output: Path) -> None:
     angle, distance = report["moved"].values()
     print(f"moved by {angle:.2f} degrees and {distance:.2f} mm in {report['seconds']:.1f} s, compilation included")
     print(f"{report['status'].replace('_', ' ')} after {sum(report['steps'])} steps")
+    if trusted is not None:
+        print(trusted)
     print(f"pose and pictures are in {output}")
 
 

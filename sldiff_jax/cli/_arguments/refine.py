@@ -7,10 +7,11 @@ from pathlib import Path
 
 from .choices import OPTIMIZERS_HELP, STEPS_HELP
 
-SUMMARY = "fit the pose of an object in a photo, from a mesh, a camera and a coarse pose"
+SUMMARY = "fit the pose of an object in a photo, from a mesh, a camera, and a coarse pose or a mask"
 DESCRIPTION = """\
 Fits the pose of one object in a photo by rendering its mesh and comparing colour, and depth and silhouette where
-given. Writes pose.json, history.json and pictures.
+given. Writes pose.json, history.json and pictures. Without --pose the pose is looked for where --mask or --box says
+that the object is seen. Ends with 0 if the images bear the result out, with 3 if they do not or the object is lost.
 
 --loss     what is compared: zncc (correlation of colours, blind to exposure), edge, l1, l2, huber, photometric
            (colours as they are), region (what looks like the object and what like its surroundings), depth, silhouette,
@@ -51,7 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--depth-camera", type=Path, help="file with the camera of the depth image, if it has its own")
     files.add_argument("--camera", type=Path, required=True, help="file with the camera of the photo")
     files.add_argument("--pixel-center", type=float, choices=(0.0, 0.5), help="see above; default: 0")
-    files.add_argument("--pose", type=Path, required=True, help="file with the start")
+    files.add_argument("--pose", type=Path, help="file with the start; default: found from --mask or --box")
+    files.add_argument(
+        "--box", type=float, nargs=4, metavar=("LEFT", "TOP", "WIDTH", "HEIGHT"),
+        help="pixels; where the object is seen, if there is neither --pose nor --mask",
+    )  # fmt: skip
     files.add_argument("--pose-scale", type=float, metavar="M", help="metres per unit of the start's translation")
     files.add_argument("--image-id", type=int, metavar="N", help="of the photo in files of BOP")
     files.add_argument("--object-id", type=int, metavar="N", help="of the object in files of BOP")
