@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+import warnings
 from collections.abc import Callable
 
 import jax
@@ -20,6 +21,7 @@ from .._scene.even_rotations import even_rotations
 from .._scene.scene import Scene
 from .._scene.transforms import in_default_dtype
 from ..mesh_renderer import Mesh, MeshRenderer
+from ..mesh_renderer.meshes.symmetries import colors_agree
 from .descent import with_poses
 from .placement import Box, measured_distance, place
 from .refinement import Refinement, Status
@@ -44,7 +46,7 @@ def find_poses(
     renderer: MeshRenderer | None = None,
     rotations: int = 3072,
     starts: Float[ArrayLike, "starts 4 4"] | None = None,
-    symmetries: Float[ArrayLike, "symmetries 4 4"] | None = None,
+    symmetries: ArrayLike | None = None,
     resolution: int = 128,
     memory: int = 2**29,
     key: PRNGKeyArray | None = None,
@@ -90,7 +92,10 @@ def find_poses(
     """
     began = time.perf_counter()
     observation, camera = in_default_dtype((observation, camera))
+    _check_numbers(resolution=resolution, memory=memory)
     box = _checked_box(observation, camera, box)
+    if symmetries is not None and observation.rgb is not None:
+        _check_symmetries(mesh, np.asarray(symmetries))
     masked = observation.mask is not None
     mask = np.asarray(observation.mask) > 0.5 if masked else _mask_in_box(observation, box)
     depth = None if observation.depth is None else np.asarray(observation.depth)
@@ -123,6 +128,26 @@ def find_poses(
         found = dataclasses.replace(found, scene=scene, status=Status.LOST)
     scene = dataclasses.replace(found.scene, camera=camera)
     return dataclasses.replace(found, scene=scene, seconds=time.perf_counter() - began)
+
+
+def _check_numbers(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise ValueError(f"find_poses {name} must be a positive integer, got {number!r}.")
+
+
+def _check_symmetries(mesh: Mesh, symmetries: np.ndarray) -> None:
+    """Warns of symmetries of the shape that the colours do not have."""
+    if symmetries.ndim != 3 or symmetries.shape[1:] != (4, 4):
+        raise ValueError(f"find_poses symmetries must have shape (S, 4, 4), got {symmetries.shape}.")
+    differ = np.flatnonzero(~colors_agree(mesh, symmetries))
+    if differ.size:
+        warnings.warn(
+            f"The symmetries take poses to each other that show the same shape, but of {len(differ)} of "
+            f"{len(symmetries)} the texture tells them apart, as of number {differ[0]}: which of these poses is found "
+            "will not be said. Leave them out if the print matters (find_symmetries does).",
+            stacklevel=3,
+        )
 
 
 def _checked_box(observation: Observation, camera: Camera, box: tuple[float, float, float, float] | None) -> Box:

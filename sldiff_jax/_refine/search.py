@@ -44,7 +44,7 @@ LOOKS = 8
 """Poses at which one looks for texture."""
 
 
-Poses = Float[np.ndarray, "poses 4 4"]
+Poses = Float[np.ndarray, "_ 4 4"]
 
 
 class View(NamedTuple):

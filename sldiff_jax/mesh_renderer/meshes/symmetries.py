@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
@@ -103,6 +103,13 @@ def find_symmetries(mesh: Mesh, *, tolerance: float | None = None, texture: bool
     c = match.centre
     discrete = [np.block([[R, (c + t - R @ c)[:, None]], [np.zeros(3), 1.0]]) for R, t in found]
     return MeshSymmetries(np.array(discrete).reshape(-1, 4, 4), tuple({"axis": axis, "offset": c} for axis in shown))
+
+
+def colors_agree(mesh: Mesh, transforms: Float[np.ndarray, "symmetries 4 4"]) -> Bool[np.ndarray, " symmetries"]:
+    """(S,): whether the colours of a mesh, turned by symmetries of its shape, are its colours."""
+    match = _Match(mesh, TOLERANCE * mesh.diameter)
+    shifted = transforms[:, :3, 3] + transforms[:, :3, :3] @ match.centre - match.centre
+    return np.array([match.color(T[:3, :3], t) for T, t in zip(transforms, shifted)])
 
 
 def _closed(turns: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[np.ndarray, np.ndarray]]:
