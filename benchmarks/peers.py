@@ -91,8 +91,8 @@ def in_mitsuba(here: Here, rounds: int, python: str) -> dict[str, str]:
         done = subprocess.run([python, str(HERE / "peer_mitsuba.py"), str(task)], capture_output=True, text=True)
     if done.returncode:
         return {"Mitsuba 3": f"not measured: {done.stderr.strip().splitlines()[-1]}"}
-    # Mitsuba and LLVM print on their own account.
-    (found,) = (json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"'))
+    # Mitsuba prints on its own account, and what it prints ends with a change of colour.
+    (found,) = (json.loads(line[line.index('{"') :]) for line in done.stdout.splitlines() if '{"' in line)
     if "reason" in found:
         return {"Mitsuba 3": f"not measured: {found['reason']}"}
     if found["difference"] > 0.01:
