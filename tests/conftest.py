@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import pathlib
+import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -36,9 +37,27 @@ hypothesis.settings.load_profile("core")
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """``-m gpu`` selects every test, to be run on the GPU: not only those that are about GPUs."""
+    if re.search(r"(?<!not )\bgpu\b", config.option.markexpr):
+        for item in items:
+            item.add_marker(pytest.mark.gpu)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and not _gpus():
         pytest.skip("JAX sees no GPU")
+
+
+@pytest.fixture(autouse=True)
+def _on_the_gpu(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What is marked runs there, wherever JAX would compute by itself."""
+    if request.node.get_closest_marker("gpu") is None:
+        yield
+        return
+    with jax.default_device(_gpus()[0]):
+        yield
 
 
 @functools.cache

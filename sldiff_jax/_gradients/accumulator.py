@@ -24,11 +24,16 @@ from .._scene.typing import ColorImage, Mask, ObjectRows, PoseDeltas, ScalarImag
 
 def object_rows(scene: Scene, render_result: RenderResult) -> ObjectRows:
     """(H, W) int32: the scene row of the object that each pixel shows; N for background and unknown labels."""
-    objects = scene.T_world_object.shape[0]
-    row_of_label = jnp.full(MAX_INSTANCE_INDEX + 1, objects, jnp.int32)
-    row_of_label = row_of_label.at[scene.instance_index].set(jnp.arange(objects, dtype=jnp.int32))
     label = render_result.instance_index.astype(jnp.int32)
-    return row_of_label.at[label].get(mode="fill", fill_value=objects, wrap_negative_indices=False)
+    objects = scene.T_world_object.shape[0]
+    return row_of_label(scene).at[label].get(mode="fill", fill_value=objects, wrap_negative_indices=False)
+
+
+def row_of_label(scene: Scene) -> Int[Array, " labels"]:
+    """(32768,) int32: the scene row of the object of each label; N for background and unknown labels."""
+    objects = scene.T_world_object.shape[0]
+    nobody = jnp.full(MAX_INSTANCE_INDEX + 1, objects, jnp.int32)
+    return nobody.at[scene.instance_index].set(jnp.arange(objects, dtype=jnp.int32))
 
 
 FEW_OBJECTS = 5

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._gradients.rendering import Rendering
@@ -31,15 +33,40 @@ def smooth(
     image: Float[Array, "height width *channels"], kernel: tuple[float, ...], *, stride: int = 1
 ) -> Float[Array, "rows columns *channels"]:
     """Convolves rows and columns with one kernel, the border repeated, and keeps every `stride`-th pixel of each."""
-    radius = len(kernel) // 2
-    planes = jnp.moveaxis(image.reshape(*image.shape[:2], -1), -1, 0)[:, None]
-    planes = jnp.pad(planes, ((0, 0), (0, 0), (radius, radius), (radius, radius)), mode="edge")
-    weights = jnp.array(kernel, image.dtype)
-    for axis, strides in (((-1, 1), (stride, 1)), ((1, -1), (1, stride))):
-        planes = jax.lax.conv_general_dilated(
-            planes, weights.reshape(1, 1, *axis), strides, "VALID", precision=jax.lax.Precision.HIGHEST
-        )
-    return jnp.moveaxis(planes[:, 0], 0, -1).reshape(*planes.shape[-2:], *image.shape[2:])
+    (smoothed,) = smooth_together([image], kernel, stride=stride)
+    return smoothed
+
+
+def smooth_together(
+    images: Sequence[Float[Array, "height width ..."]], kernel: tuple[float, ...], *, stride: int = 1
+) -> list[Float[Array, "rows columns ..."]]:
+    """`smooth` of images of one size, all at once."""
+    height, width = images[0].shape[:2]
+    flat = [image.reshape(height, width, -1) for image in images]
+    planes = jnp.moveaxis(jnp.concatenate(flat, axis=-1), -1, 0)
+    for axis in (1, 2):
+        planes = _smooth_axis(planes, axis, kernel, stride)
+    ends = np.cumsum([image.shape[-1] for image in flat])[:-1].tolist()
+    parts = jnp.split(jnp.moveaxis(planes, 0, -1), ends, axis=-1)
+    return [part.reshape(*part.shape[:2], *image.shape[2:]) for part, image in zip(parts, images)]
+
+
+def _smooth_axis(planes: Array, axis: int, kernel: tuple[float, ...], stride: int) -> Array:
+    """A loop over the weights: on a CPU XLA convolves images of one channel fifty times slower than it shifts them.
+
+    The sum of as many slices, written out, has for its derivative a sum of paddings, which is slow again.
+    """
+    size, radius = planes.shape[axis], len(kernel) // 2
+    margins = [(radius, radius) if i == axis else (0, 0) for i in range(planes.ndim)]
+    padded = jax.lax.optimization_barrier(jnp.pad(planes, margins, mode="edge"))
+
+    def add(total: Array, weight_at: tuple[Array, Array]) -> tuple[Array, None]:
+        weight, at = weight_at
+        shifted = jax.lax.dynamic_slice_in_dim(padded, at, size, axis)
+        return total + weight * jax.lax.slice_in_dim(shifted, 0, size, stride, axis), None
+
+    zeros = jnp.zeros_like(jax.lax.slice_in_dim(planes, 0, size, stride, axis))
+    return jax.lax.scan(add, zeros, (jnp.array(kernel, planes.dtype), jnp.arange(len(kernel))), unroll=4)[0]
 
 
 def largest_near(image: ScalarImage) -> ScalarImage:
@@ -88,12 +115,12 @@ def smooth_both(
     if surface is None and observation.rgb is not None and observation.rgb.shape == rendering.rgb.shape:
         surface = bare_surface(rendering, observation, observation.rgb)
     if surface is not None:
-        share = smooth(surface.weight, kernel, stride=stride)
+        weight = surface.weight[..., None]
+        share, *images = smooth_together(
+            [surface.weight, surface.rendered * weight, surface.observed * weight], kernel, stride=stride
+        )
         enough = share > 1e-3
-        images = [
-            smooth(image * surface.weight[..., None], kernel, stride=stride) / jnp.where(enough, share, 1)[..., None]
-            for image in (surface.rendered, surface.observed)
-        ]
+        images = [image / jnp.where(enough, share, 1)[..., None] for image in images]
         surface = Surface(*images, weight=jnp.where(enough, share, 0))
     smoothed = smooth_rendering(rendering, kernel, stride=stride)
     fields = (smoothed.rgb, smoothed.depth, smoothed.mask, smoothed.object_masks)
@@ -103,36 +130,35 @@ def smooth_both(
 def smooth_rendering(rendering: Rendering, kernel: tuple[float, ...], *, stride: int = 1) -> Rendering:
     """All images of a rendering, smoothed. Depth is averaged over the pixels that have one."""
     masks = rendering.object_masks
+    images = [rendering.rgb, *_depth_and_measured(rendering.depth), rendering.mask]
+    images += [] if masks is None else [jnp.moveaxis(masks, 0, -1)]
+    rgb, depth, measured, mask, *masks = smooth_together(images, kernel, stride=stride)
     return Rendering(
-        rgb=smooth(rendering.rgb, kernel, stride=stride),
-        depth=_smooth_depth(rendering.depth, kernel, stride),
-        mask=smooth(rendering.mask, kernel, stride=stride),
-        object_masks=None if masks is None else jax.vmap(lambda mask: smooth(mask, kernel, stride=stride))(masks),
+        rgb=rgb,
+        depth=_mean_depth(depth, measured),
+        mask=mask,
+        object_masks=jnp.moveaxis(masks[0], -1, 0) if masks else None,
     )
 
 
 def smooth_observation(observation: Observation, kernel: tuple[float, ...], *, stride: int = 1) -> Observation:
     """All images of an observation, smoothed. Depth is averaged over the pixels that have one."""
-
-    def smoothed(image: ColorImage | ScalarImage | None) -> Array | None:
-        return None if image is None else smooth(image, kernel, stride=stride)
-
-    depth = observation.depth
-    replacement = (
-        smoothed(observation.rgb),
-        None if depth is None else _smooth_depth(depth, kernel, stride),
-        smoothed(observation.mask),
-        smoothed(observation.weight),
-    )
+    images = {name: getattr(observation, name) for name in ("rgb", "depth", "mask", "weight")}
+    images = {name: image for name, image in images.items() if image is not None}
+    if observation.depth is not None:
+        images["depth"], images["measured"] = _depth_and_measured(observation.depth)
+    smoothed = dict(zip(images, smooth_together(list(images.values()), kernel, stride=stride)))
+    if observation.depth is not None:
+        smoothed["depth"] = _mean_depth(smoothed["depth"], smoothed.pop("measured"))
     # Not through the constructor, which would check the values again.
-    return eqx.tree_at(
-        lambda o: (o.rgb, o.depth, o.mask, o.weight), observation, replacement, is_leaf=lambda leaf: leaf is None
-    )
+    return eqx.tree_at(lambda o: [getattr(o, name) for name in smoothed], observation, list(smoothed.values()))
 
 
-def _smooth_depth(depth: ScalarImage, kernel: tuple[float, ...], stride: int) -> Float[Array, "rows columns"]:
-    """Zero where most of the kernel's weight lies on pixels without a depth."""
-    measured = (depth > 0).astype(depth.dtype)
-    share = smooth(measured, kernel, stride=stride)
-    enough = share > 0.5
-    return jnp.where(enough, smooth(depth, kernel, stride=stride) / jnp.where(enough, share, 1), 0)
+def _depth_and_measured(depth: ScalarImage) -> tuple[ScalarImage, ScalarImage]:
+    return depth, (depth > 0).astype(depth.dtype)
+
+
+def _mean_depth(depth: ScalarImage, measured: ScalarImage) -> ScalarImage:
+    """From smoothed images; zero where most of the kernel's weight lies on pixels without a depth."""
+    enough = measured > 0.5
+    return jnp.where(enough, depth / jnp.where(enough, measured, 1), 0)

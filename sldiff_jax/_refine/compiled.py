@@ -12,7 +12,7 @@ import dataclasses
 import threading
 import weakref
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,7 +20,22 @@ import jax
 ROOM = 32
 """How many programs are kept: each is some 10 MB and 400 memory mappings, of which Linux allows a process 65,530."""
 
-Program = Callable[..., Any]
+
+class Program(NamedTuple):
+    """A compiled function.
+
+    Attributes:
+        run: calls it.
+        bytes_needed: what it would allocate, temporary memory and results; compiles it for these arguments.
+    """
+
+    run: Callable[..., Any]
+    bytes_needed: Callable[..., int]
+
+    def __call__(self, *args: Any) -> Any:
+        """What the function returns."""
+        return self.run(*args)
+
 
 _kept: collections.OrderedDict[Hashable, tuple[Program, list[weakref.ref]]] = collections.OrderedDict()
 _ARRAY = "array"
@@ -41,16 +56,20 @@ def program(function: Callable[..., Any]) -> Program:
         leaves = [constant if array is None else array for array, constant in zip(arrays, constants)]
         return function(*jax.tree.unflatten(structure, leaves))
 
-    def run(*args: Any) -> Any:
+    def with_arrays(use: Callable[[list], Any], args: tuple[Any, ...]) -> Any:
         leaves, structure = jax.tree.flatten(args)
         is_array = [eqx.is_array(leaf) for leaf in leaves]
         call.rest = [None if array else leaf for leaf, array in zip(leaves, is_array)], structure
         try:
-            return traced([leaf if array else None for leaf, array in zip(leaves, is_array)])
+            return use([leaf if array else None for leaf, array in zip(leaves, is_array)])
         finally:
             del call.rest
 
-    return run
+    def bytes_needed(arrays: list) -> int:
+        size = traced.lower(arrays).compile().memory_analysis()
+        return 0 if size is None else size.temp_size_in_bytes + size.output_size_in_bytes
+
+    return Program(lambda *args: with_arrays(traced, args), lambda *args: with_arrays(bytes_needed, args))
 
 
 def kept_program(function: Callable[..., Any]) -> Program:
@@ -62,23 +81,23 @@ def kept_program(function: Callable[..., Any]) -> Program:
     """
     own = program(function)
 
-    def run(*args: Any) -> Any:
+    def found(*args: Any) -> Program:
         mortal: list[Any] = []
         try:
             key = (function, *(_description(arg, mortal) for arg in args))
             hash(key)
         except TypeError:
-            return own(*args)
+            return own
         with _lock:
             if key not in _kept:
                 _kept[key] = program(function), _watches(key, mortal)
             _kept.move_to_end(key)
-            found = _kept[key][0]
+            kept = _kept[key][0]
             while len(_kept) > ROOM:
                 _kept.popitem(last=False)
-        return found(*args)
+        return kept
 
-    return run
+    return Program(lambda *args: found(*args).run(*args), lambda *args: found(*args).bytes_needed(*args))
 
 
 def _watches(key: Hashable, mortal: list[Any]) -> list[weakref.ref]:

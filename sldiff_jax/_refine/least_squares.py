@@ -91,8 +91,7 @@ def normal_equations(
             for change, by_pixel in zip(jax.tree.leaves(changes), jax.tree.leaves(image_gradient))
         ]
         products = [
-            jnp.matmul(J.reshape(6, -1) * h.reshape(-1), J.reshape(6, -1).T, precision=jax.lax.Precision.HIGHEST)
-            for J, h in zip(jax.vmap(change_of_values)(changes), curvatures)
+            _outer(J.reshape(6, -1), h.reshape(-1)) for J, h in zip(jax.vmap(change_of_values)(changes), curvatures)
         ]
         return jnp.sum(jnp.stack(gradients), axis=0), jnp.sum(jnp.stack(products), axis=0)
 
@@ -100,6 +99,11 @@ def normal_equations(
     bases = jnp.eye(objects, dtype=unit.dtype)[:, None, :, None] * jnp.eye(6, dtype=unit.dtype)[None, :, None, :]
     gradient, curvature = jax.lax.map(of_object, bases)
     return NormalEquations(value, gradient, curvature)
+
+
+def _outer(J: Float[Array, "6 values"], h: Float[Array, " values"]) -> Float[Array, "6 6"]:
+    """``J diag(h) J^T``, without a transposed copy."""
+    return jax.lax.dot_general(J * h, J, (((1,), (1,)), ((), ())), precision=jax.lax.Precision.HIGHEST)
 
 
 def solve(equations: NormalEquations, damping: Float[Array, ""] | float, max_step: float) -> PoseDeltas:

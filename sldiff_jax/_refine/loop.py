@@ -17,9 +17,10 @@ from .._losses.comparison import LossFunction
 from .._scene.render_result import RenderResult
 from .._scene.scene import Scene
 from .._scene.typing import Transforms
-from .compiled import kept_program, program
+from .compiled import Program, kept_program, program
 from .covariance import gradient_scatter, scatter_of_drawing
 from .descent import Method, Problem, Progress, advance, batched, draw, respond, with_poses
+from .memory import check_fits
 
 Loop = Callable[[Progress, int], Progress]
 """Goes on until that many steps were made in all, or nothing can improve."""
@@ -39,8 +40,10 @@ def first_buffers(
     if not jit:
         drawings = _draw_one_by_one(renderer, scene, T_world_object)
         return _stack([renderer.buffers(scene, drawing) for drawing in drawings])
+    compiled = _compiled(_buffers, renderer)
     try:
-        return _compiled(_buffers, renderer)(renderer, scene, T_world_object)
+        _check_fits(compiled, (renderer, scene, T_world_object), renderer, scene, len(T_world_object))
+        return compiled(renderer, scene, T_world_object)
     except jax.errors.JAXTypeError as error:
         raise ValueError(
             "This renderer looks at values that are not there while JAX traces it. Leave it out of what is compiled: "
@@ -87,7 +90,7 @@ def _respond_to(problem: Problem, method: Method, progress: Progress, drawings: 
     return respond(problem, method, progress, _stack(drawings))
 
 
-def _compiled(function: Callable, *parts: LossFunction | DifferentiableRenderer) -> Callable:
+def _compiled(function: Callable, *parts: LossFunction | DifferentiableRenderer) -> Program:
     """The function, compiled; kept for the next call if the parts are data.
 
     Data are pytrees, as `Loss`, `MeshRenderer` and every `equinox.Module`: they do not change. What a plain function
@@ -96,6 +99,12 @@ def _compiled(function: Callable, *parts: LossFunction | DifferentiableRenderer)
     inside = [part.renderer if isinstance(part, BlackBox) else part for part in parts]
     data = not any(jax.tree_util.all_leaves([part]) for part in inside)
     return kept_program(function) if data else program(function)
+
+
+def _check_fits(
+    compiled: Program, args: tuple[Any, ...], renderer: DifferentiableRenderer, scene: Scene, starts: int
+) -> None:
+    check_fits(compiled, args, scene, starts, getattr(renderer, "supersample", 1))
 
 
 def make_loop(problem: Problem, method: Method, jit: bool) -> Loop:
@@ -107,7 +116,17 @@ def make_loop(problem: Problem, method: Method, jit: bool) -> Loop:
     renderer = problem.renderer
     if jit:
         compiled = _compiled(advance, problem.loss, renderer)
-        return lambda progress, until: compiled(problem, method, progress, jnp.asarray(until))
+        checked = False
+
+        def compiled_loop(progress: Progress, until: int) -> Progress:
+            nonlocal checked
+            args = (problem, method, progress, jnp.asarray(until))
+            if not checked:
+                _check_fits(compiled, args, renderer, problem.scene, len(progress.T_world_object))
+                checked = True
+            return compiled(*args)
+
+        return compiled_loop
 
     # A black box stays outside of what is compiled.
     rest = dataclasses.replace(problem, renderer=BlackBox(None)) if isinstance(renderer, BlackBox) else problem

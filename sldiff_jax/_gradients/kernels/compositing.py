@@ -61,7 +61,7 @@ def _chunks(array):
     return array.shape[2] if array.device.is_cuda else 1
 
 
-@entry_point
+@entry_point()
 def composite(
     layers: Layers,
     image: wp.array3d(dtype=wp.vec3),

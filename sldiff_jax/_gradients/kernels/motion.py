@@ -341,7 +341,7 @@ def pull_kernel(
         sums[scene, band, k, 2] = sums[scene, band, k, 2] + A_w
 
 
-@entry_point
+@entry_point()
 def pull(
     layers: Layers,
     views: Views,
@@ -443,22 +443,25 @@ def push_samples_kernel(
             cover_y = wp.vec2(-layers.slope[scene, row, column][1], 0.0)
         for direction in range(4):
             step = step_of(direction)
-            if inside(layers, row + step[0], column + step[1]):
-                crossing = crossing_towards(layers, scene, row, column, direction)
+            is_inside = inside(layers, row + step[0], column + step[1])
+            other = int(NOBODY)
+            if is_inside:
                 other = layers.row[scene, row + step[0], column + step[1]]
+            # Between two samples of the background nothing moves.
+            if is_inside and (own != NOBODY or other != NOBODY):
+                crossing = crossing_towards(layers, scene, row, column, direction)
                 if crossing[1] == 0.0:
                     contrast = value_step(layers, scene, row, column, step)
                     if other == own:
                         if layers.slope.shape[1] > 0:
                             contrast.cover = wp.vec2(0.0, 0.0)
-                        if own != NOBODY:
-                            share = border_share(layers, row, column, direction) * per_ndc(layers, direction)
-                            if direction < 2:
-                                color_x += share * contrast.color
-                                cover_x += share * contrast.cover
-                            else:
-                                color_y += share * contrast.color
-                                cover_y += share * contrast.cover
+                        share = border_share(layers, row, column, direction) * per_ndc(layers, direction)
+                        if direction < 2:
+                            color_x += share * contrast.color
+                            cover_x += share * contrast.cover
+                        else:
+                            color_y += share * contrast.color
+                            cover_y += share * contrast.cover
                     else:
                         owned = owns_guessed(layers, scene, row, column, row + step[0], column + step[1])
                         if owned or owns_guessed(layers, scene, row + step[0], column + step[1], row, column):
@@ -609,7 +612,7 @@ def push_images_kernel(
         column += chunks
 
 
-@entry_point
+@entry_point()
 def push(
     layers: Layers,
     views: Views,

@@ -287,7 +287,10 @@ def _typed(rendering: Rendering, scene: Scene) -> Rendering:
 def _change(renderer: MeshRenderer, scene: Scene, drawing: MeshDrawing, delta: PoseDeltas) -> Rendering:
     def moving_at(delta: PoseDeltas) -> Moving:
         moved = apply_pose_delta(scene.T_world_object, delta, orthonormalize=False)
-        return _moving(renderer, eqx.tree_at(lambda s: s.T_world_object, scene, moved), drawing)
+        moving = _moving(renderer, eqx.tree_at(lambda s: s.T_world_object, scene, moved), drawing)
+        # In the objects' frames points stay where they are, and colours, unless light falls on them. The kernels need
+        # not go through images of zeros.
+        return Moving(moving.T_clip_object, color=None if renderer.lighting is None else moving.color)
 
     size = _footprint(renderer, scene.camera)
     rendering = change_of_rendering(moving_at, delta, size, drawing.layers, renderer.supersample)

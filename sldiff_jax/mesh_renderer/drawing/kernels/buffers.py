@@ -127,7 +127,7 @@ def fill_buffers(
         column += chunks
 
 
-@entry_point
+@entry_point("meshes", "background", "class_index")
 def render(
     meshes: Meshes,
     views: Views,

@@ -273,7 +273,7 @@ def resolve_crossings(
         column += chunks
 
 
-@entry_point
+@entry_point("meshes", "background")
 def draw(
     meshes: Meshes,
     views: Views,
