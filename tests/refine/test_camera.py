@@ -176,7 +176,7 @@ def test_least_squares_know_the_gradient_and_the_products_of_the_columns(rendere
     weight = np.repeat(np.asarray(problem.observation.mask).ravel(), 3)
     H = 2 * (J * weight / weight.sum()) @ J.T
     assert np.abs(H[:6, 6:]).max() > 0.01 * np.abs(H).max()
-    assert np.asarray(model.curvature) == pytest.approx(H, abs=2e-3 * np.abs(H).max())
+    assert np.asarray(model.curvature) == pytest.approx(H, abs=2e-3 * float(np.abs(H).max()))
 
 
 def test_a_renderer_that_is_not_traced_and_two_optimizers(renderer, seen):
@@ -204,7 +204,7 @@ def test_a_renderer_that_is_not_traced_and_two_optimizers(renderer, seen):
 # --- refused
 
 
-def test_bad_input(renderer, seen):
+def test_bad_input(renderer, seen, unchecked_types):
     scene, photo = sl.Scene(T_START[None], camera()), sl.Observation(rgb=seen.rgb)
 
     def refused(match, *, scene=scene, photo=photo, renderer=renderer, **options):
