@@ -30,6 +30,9 @@ from ._losses.colour import photometric_loss as photometric_loss
 from ._losses.colour import zncc_loss as zncc_loss
 from ._losses.default import default_loss as default_loss
 from ._losses.depth import depth_loss as depth_loss
+from ._losses.exposure import Exposure as Exposure
+from ._losses.exposure import exposed as exposed
+from ._losses.exposure import match_exposure as match_exposure
 from ._losses.loss import Loss as Loss
 from ._losses.loss import ResidualLoss as ResidualLoss
 from ._losses.loss import Residuals as Residuals
@@ -42,6 +45,8 @@ from ._losses.region import region_loss as region_loss
 from ._losses.silhouette import dice_loss as dice_loss
 from ._losses.silhouette import neg_iou_loss as neg_iou_loss
 from ._losses.silhouette import silhouette_loss as silhouette_loss
+from ._refine.camera import CameraRefinement as CameraRefinement
+from ._refine.camera import refine_camera as refine_camera
 from ._refine.find_poses import find_poses as find_poses
 from ._refine.hypotheses import random_starts as random_starts
 from ._refine.least_squares import GaussNewton as GaussNewton

@@ -11,7 +11,9 @@ import sldiff_jax as sl
 
 PUBLIC = {
     "Camera",
+    "CameraRefinement",
     "DifferentiableRenderer",
+    "Exposure",
     "GaussNewton",
     "GradCheck",
     "LevenbergMarquardt",
@@ -45,10 +47,12 @@ PUBLIC = {
     "even_rotations",
     "find_poses",
     "find_symmetries",
+    "exposed",
     "huber_loss",
     "image_change",
     "l1_loss",
     "l2_loss",
+    "match_exposure",
     "nearest_rotation",
     "neg_iou_loss",
     "photometric_loss",
@@ -56,6 +60,7 @@ PUBLIC = {
     "pose_jacobian",
     "pyramid",
     "random_starts",
+    "refine_camera",
     "refine_poses",
     "region_loss",
     "register_depth",
@@ -80,11 +85,11 @@ LOSSES = [name for name in NAMES if isinstance(getattr(sl, name, None), sl.Loss)
 
 # These take and give objects and numbers alone; the objects' own docstrings state the shapes.
 NO_ARRAYS = {"DifferentiableRenderer", "Loss", "Renderer", "ResidualLoss", "Residuals", "Stage", "Status",
-             "GaussNewton", "LevenbergMarquardt", "blurred", "check_grad", "pyramid", "render",
+             "GaussNewton", "LevenbergMarquardt", "blurred", "check_grad", "exposed", "pyramid", "render",
              "residual_loss"}  # fmt: skip
 
 # These raise nothing of their own.
-NEVER_RAISE = {"default_loss", "residual_loss", "weighted"}
+NEVER_RAISE = {"default_loss", "exposed", "residual_loss", "weighted"}
 
 # A parenthesised list of sizes: (4, 4), (N, 6), (H, W, 3).
 SHAPE = re.compile(r"\((?:[A-Z]|\d+)(?:, (?:[A-Z]|\d+))*,?\)")

@@ -8,18 +8,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._scene.camera import Camera
-from .._scene.poses import apply_pose_delta
 from .._scene.render_result import RenderResult
 from .._scene.scene import Scene
-from .._scene.typing import PoseDeltas, Transforms
+from .._scene.typing import PoseDeltas, Transform, Transforms
 from .accumulator import object_rows
 from .image_space import check_sizes
 from .moving_images import (
     NOBODY,
     Layers,
+    Motion,
     Moving,
     change_of_rendering,
     footprint,
+    motion_of,
     moving_images,
     rendering_of,
 )
@@ -49,10 +50,12 @@ class BlackBox(eqx.Module):
         check_sizes(scene, drawing)
         return _images(scene, drawing, object_masks)
 
-    def change(self, scene: Scene, drawing: RenderResult, delta: PoseDeltas) -> Rendering:
-        """The change of `images` along delta."""
+    def change(
+        self, scene: Scene, drawing: RenderResult, delta: PoseDeltas, *, projection: Transform | None = None
+    ) -> Rendering:
+        """The change of `images` along delta, and of the camera's projection."""
         check_sizes(scene, drawing)
-        return _change(scene, drawing, delta)
+        return _change(scene, drawing, motion_of(delta, projection))
 
 
 def differentiable(renderer: Renderer | DifferentiableRenderer) -> DifferentiableRenderer:
@@ -71,12 +74,11 @@ def _images(scene: Scene, result: RenderResult, object_masks: bool) -> Rendering
 
 
 @eqx.filter_jit
-def _change(scene: Scene, result: RenderResult, delta: PoseDeltas) -> Rendering:
-    def moving_at(delta: PoseDeltas) -> Moving:
-        moved = apply_pose_delta(scene.T_world_object, delta, orthonormalize=False)
-        return Moving(_with_stranger(eqx.tree_at(lambda s: s.T_world_object, scene, moved).T_clip_object))
+def _change(scene: Scene, result: RenderResult, motion: Motion) -> Rendering:
+    def moving_at(motion: Motion) -> Moving:
+        return Moving(_with_stranger(motion.of(scene).T_clip_object))
 
-    rendering = change_of_rendering(moving_at, delta, _footprint(scene.camera), _layers(scene, result))
+    rendering = change_of_rendering(moving_at, motion, _footprint(scene.camera), _layers(scene, result))
     return _typed(rendering, scene, result)
 
 

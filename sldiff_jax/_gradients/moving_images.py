@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,7 +21,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .._scene.camera import Camera
-from .._scene.typing import ColorImage, PoseDeltas, Transforms
+from .._scene.poses import apply_pose_delta
+from .._scene.scene import Scene
+from .._scene.typing import ColorImage, PoseDeltas, Transform, Transforms
 from .rendering import Rendering
 from .warp_calls import call, fields, fold_batches, load_kernels
 
@@ -45,6 +48,29 @@ class Layers(eqx.Module):
     depth: Float[Array, "*batch height width"]
     slope: Float[Array, "*batch sloped_height sloped_width 2"]
     crossings: Float[Array, "*batch 2 crossed_height crossed_width 4"]
+
+
+class Motion(NamedTuple):
+    """A first-order motion of a scene.
+
+    Attributes:
+        delta: (N, 6) float, of the objects, as in `apply_pose_delta`.
+        projection: (4, 4) float, change of the camera's projection.
+    """
+
+    delta: PoseDeltas
+    projection: Transform
+
+    def of(self, scene: Scene) -> Scene:
+        """The scene after it. Not orthonormalised, so that it is linear."""
+        moved = apply_pose_delta(scene.T_world_object, self.delta, orthonormalize=False)
+        projection = scene.camera.projection + self.projection
+        return eqx.tree_at(lambda s: (s.T_world_object, s.camera.projection), scene, (moved, projection))
+
+
+def motion_of(delta: PoseDeltas, projection: Transform | None) -> Motion:
+    """A motion; without a change of the projection, of the objects alone."""
+    return Motion(delta, jnp.zeros((4, 4), delta.dtype) if projection is None else projection)
 
 
 class Moving(eqx.Module):
@@ -184,14 +210,14 @@ def rendering_of(images: Images, supersample: int) -> Rendering:
 
 
 def change_of_rendering(
-    moving_at: Callable[[PoseDeltas], Moving],
-    delta: PoseDeltas,
+    moving_at: Callable[[Motion], Moving],
+    motion: Motion,
     footprint: Float[Array, "2"],
     layers: Layers,
     supersample: int = 1,
 ) -> Rendering:
-    """The change of `rendering_of` along delta, if `moving_at` says how what moves depends on it."""
-    moving, change = jax.jvp(moving_at, (jnp.zeros_like(delta),), (delta,))
+    """The change of `rendering_of` along a motion, if `moving_at` says how what moves depends on it."""
+    moving, change = jax.jvp(moving_at, (jax.tree.map(jnp.zeros_like, motion),), (motion,))
     color, cover = change_of_images(moving, footprint, layers, change)
     images, changes = composite(layers, None), Images(color, cover, None)
     return jax.jvp(lambda images: rendering_of(images, supersample), (images,), (changes,))[1]

@@ -83,6 +83,9 @@ class DifferentiableRenderer(Protocol):
     def change(self, scene: Scene, drawing: Any, delta: PoseDeltas, /) -> Rendering:
         """The first-order change of rgb, depth and mask when the objects move: the transpose of `images`' derivative.
 
+        One that takes a keyword ``projection`` as well, a (4, 4) change of the camera's projection on top, serves the
+        least squares of `refine_camera`, too.
+
         Args:
             scene: the scene that was drawn.
             drawing: what `draw` made of it.

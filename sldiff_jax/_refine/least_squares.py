@@ -108,12 +108,24 @@ def _outer(J: Float[Array, "6 values"], h: Float[Array, " values"]) -> Float[Arr
 
 def solve(equations: NormalEquations, damping: Float[Array, ""] | float, max_step: float) -> PoseDeltas:
     """(N, 6): every object's step to the minimum of the damped model; zero for objects that nothing moves."""
-    diagonal = jnp.diagonal(equations.curvature, axis1=-2, axis2=-1)
+    return damped_step(equations.gradient, equations.curvature, damping, max_step, hold=equations.hold)
+
+
+def damped_step(
+    gradient: Float[Array, "*blocks size"],
+    curvature: Float[Array, "*blocks size size"],
+    damping: Float[Array, ""] | float,
+    max_step: float,
+    *,
+    hold: Float[Array, ""] | float = 0.0,
+) -> Float[Array, "*blocks size"]:
+    """The step of each block to the minimum of its damped model; zero for blocks that nothing moves."""
+    diagonal = jnp.diagonal(curvature, axis1=-2, axis2=-1)
     largest = jnp.max(diagonal, axis=-1, keepdims=True)
     # A direction that the images do not show, such as the turn of a plain cylinder, shall not follow their noise.
-    ridge = jnp.where(largest > 0, damping * diagonal + UNSEEN * largest + equations.hold, 1)
-    system = equations.curvature + ridge[..., None] * jnp.eye(6, dtype=diagonal.dtype)
-    step = -jnp.linalg.solve(system, equations.gradient[..., None])[..., 0]
+    ridge = jnp.where(largest > 0, damping * diagonal + UNSEEN * largest + hold, 1)
+    system = curvature + ridge[..., None] * jnp.eye(diagonal.shape[-1], dtype=diagonal.dtype)
+    step = -jnp.linalg.solve(system, gradient[..., None])[..., 0]
     step = jnp.where(jnp.all(jnp.isfinite(step), axis=-1, keepdims=True), step, 0)
     length = jnp.linalg.norm(step, axis=-1, keepdims=True)
     return step * jnp.minimum(1, max_step / jnp.maximum(length, 1e-12))

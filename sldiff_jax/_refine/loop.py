@@ -40,7 +40,7 @@ def first_buffers(
     if not jit:
         drawings = _draw_one_by_one(renderer, scene, T_world_object)
         return _stack([renderer.buffers(scene, drawing) for drawing in drawings])
-    compiled = _compiled(_buffers, renderer)
+    compiled = compiled_for(_buffers, renderer)
     try:
         _check_fits(compiled, (renderer, scene, T_world_object), renderer, scene, len(T_world_object))
         return compiled(renderer, scene, T_world_object)
@@ -54,17 +54,17 @@ def first_buffers(
 def first_rendering(renderer: DifferentiableRenderer, jit: bool, scene: Scene, T_world_object: Transforms) -> Rendering:
     """The images of one start."""
     scene = with_poses(scene, T_world_object)
-    return (_compiled(_images, renderer) if jit else _images)(renderer, scene)
+    return (compiled_for(_images, renderer) if jit else _images)(renderer, scene)
 
 
 def scatter_at(problem: Problem, jit: bool, T_world_object: Transforms) -> Float[Array, "objects 6 6"]:
     """See `gradient_scatter`."""
     renderer = problem.renderer
     if jit:
-        return _compiled(scatter_of_drawing, problem.loss, renderer)(problem, T_world_object)
+        return compiled_for(scatter_of_drawing, problem.loss, renderer)(problem, T_world_object)
     drawing = renderer.draw(with_poses(problem.scene, T_world_object))
     rest = dataclasses.replace(problem, renderer=BlackBox(None)) if isinstance(renderer, BlackBox) else problem
-    return _compiled(gradient_scatter, rest.loss, rest.renderer)(rest, T_world_object, drawing)
+    return compiled_for(gradient_scatter, rest.loss, rest.renderer)(rest, T_world_object, drawing)
 
 
 def _images(renderer: DifferentiableRenderer, scene: Scene) -> Rendering:
@@ -90,7 +90,7 @@ def _respond_to(problem: Problem, method: Method, progress: Progress, drawings: 
     return respond(problem, method, progress, _stack(drawings))
 
 
-def _compiled(function: Callable, *parts: LossFunction | DifferentiableRenderer) -> Program:
+def compiled_for(function: Callable, *parts: LossFunction | DifferentiableRenderer) -> Program:
     """The function, compiled; kept for the next call if the parts are data.
 
     Data are pytrees, as `Loss`, `MeshRenderer` and every `equinox.Module`: they do not change. What a plain function
@@ -115,7 +115,7 @@ def make_loop(problem: Problem, method: Method, jit: bool) -> Loop:
     """
     renderer = problem.renderer
     if jit:
-        compiled = _compiled(advance, problem.loss, renderer)
+        compiled = compiled_for(advance, problem.loss, renderer)
         checked = False
 
         def compiled_loop(progress: Progress, until: int) -> Progress:
@@ -130,7 +130,7 @@ def make_loop(problem: Problem, method: Method, jit: bool) -> Loop:
 
     # A black box stays outside of what is compiled.
     rest = dataclasses.replace(problem, renderer=BlackBox(None)) if isinstance(renderer, BlackBox) else problem
-    step = _compiled(_respond_to, rest.loss, rest.renderer)
+    step = compiled_for(_respond_to, rest.loss, rest.renderer)
 
     def loop(progress: Progress, until: int) -> Progress:
         while progress.step < until and progress.active(rest.tolerance):

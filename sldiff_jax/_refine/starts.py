@@ -40,15 +40,15 @@ def first_state(options: Options) -> State:
         T = starts
     elif options.hypotheses > 1:
         rotation, translation = options.spread
-        diameters = _visible_diameters(scene, look(T)) if given_unit is None else jnp.asarray(given_unit)
+        diameters = visible_diameters(scene, look(T)) if given_unit is None else jnp.asarray(given_unit)
         key = jax.random.key(0) if options.key is None else options.key
         T = random_starts(key, scene, options.hypotheses, rotation=rotation, translation=translation * diameters)
     if options.more_starts is not None:
         T = jnp.concatenate([T, options.more_starts.astype(T.dtype)])
     results = look(T)
-    _check_visible(scene, results)
-    _check_comparable(options.observation, results)
-    diameters = _visible_diameters(scene, results) if given_unit is None else given_unit
+    check_visible(scene, results)
+    check_comparable(options.observation, results)
+    diameters = visible_diameters(scene, results) if given_unit is None else given_unit
     metres = jnp.broadcast_to(jnp.asarray(diameters, T.dtype), T.shape[1])
     if not (options.rotation_unit > 0 and bool(jnp.all(metres > 0))):
         raise ValueError(
@@ -66,7 +66,7 @@ def _overlaps(observation: Observation, results: RenderResult) -> np.ndarray:
 
 
 @jax.jit
-def _visible_diameters(scene: Scene, results: RenderResult) -> Float[Array, " objects"]:
+def visible_diameters(scene: Scene, results: RenderResult) -> Float[Array, " objects"]:
     """The diagonal of the box around the visible points of each object, in its frame: the largest of all starts."""
 
     def of_label(label: Array, result: RenderResult) -> Array:
@@ -84,7 +84,7 @@ def _visible(scene: Scene, results: RenderResult) -> Bool[Array, "starts objects
     return jax.vmap(lambda result: visible_objects(scene, result))(results)
 
 
-def _check_visible(scene: Scene, results: RenderResult) -> None:
+def check_visible(scene: Scene, results: RenderResult) -> None:
     seen = np.asarray(_visible(scene, results)).any(axis=0)
     if not seen.all():
         labels = np.asarray(scene.instance_index)[~seen].tolist()
@@ -94,7 +94,7 @@ def _check_visible(scene: Scene, results: RenderResult) -> None:
         )
 
 
-def _check_comparable(observation: Observation, results: RenderResult) -> None:
+def check_comparable(observation: Observation, results: RenderResult) -> None:
     """Whether some pixels count, and depth is in the unit of the rendering."""
     mask, weight = observation.mask, observation.weight
     if mask is not None and weight is not None and not np.any(np.asarray(mask * weight)):

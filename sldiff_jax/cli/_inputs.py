@@ -48,10 +48,13 @@ class Inputs(NamedTuple):
 def read_inputs(options: argparse.Namespace) -> Inputs:
     """Reads all files that the options name, and checks each by itself."""
     camera_file = image_entry(read_document(options.camera, "camera"), options.camera, options.image, options.image_id)
-    pose_file = None
+    pose_file = T_camera_object = None
+    pose_scale = options.pose_scale or 1.0
     if options.pose is not None:
         pose_file = image_entry(read_document(options.pose, "pose"), options.pose, options.image, options.image_id)
         pose_file = object_entry(pose_file, options.pose, options.mesh, options.object_id, options.instance)
+        pose_scale = options.pose_scale or stated_pose_scale(pose_file, options.pose) or 1.0
+        T_camera_object = parse_pose(pose_file, options.pose, pose_scale)
     depth_file, depth_path = camera_file, options.camera
     if options.depth_camera is not None:
         depth_file, depth_path = read_document(options.depth_camera, "depth camera"), options.depth_camera
@@ -63,11 +66,6 @@ def read_inputs(options: argparse.Namespace) -> Inputs:
         return next((scale for file, path in files if (scale := stated_scale(file, names, path))), None)
 
     mesh_scale = options.mesh_scale or stated("mesh") or 1.0
-    pose_scale = options.pose_scale or 1.0
-    T_camera_object = None
-    if pose_file is not None:
-        pose_scale = options.pose_scale or stated_pose_scale(pose_file, options.pose) or 1.0
-        T_camera_object = parse_pose(pose_file, options.pose, pose_scale)
     depth_scale = options.depth_scale or stated("depth", "depth_png") or stated_depth_scale(depth_file, depth_path)
 
     photo = read_photo(options)

@@ -15,19 +15,20 @@ from numpy.typing import ArrayLike
 from ..._gradients.moving_images import (
     NOBODY,
     Layers,
+    Motion,
     Moving,
     change_of_rendering,
     footprint,
+    motion_of,
     moving_images,
     rendering_of,
     surface_points,
 )
 from ..._gradients.rendering import Rendering
 from ..._scene.camera import Camera
-from ..._scene.poses import apply_pose_delta
 from ..._scene.render_result import BACKGROUND_DEPTH, RenderResult
 from ..._scene.scene import MAX_INSTANCE_INDEX, Scene
-from ..._scene.typing import PoseDeltas
+from ..._scene.typing import PoseDeltas, Transform
 from ..meshes.arrays import as_unit_color
 from ..meshes.mesh import Mesh
 from .geometry import Geometry
@@ -192,15 +193,18 @@ class MeshRenderer(eqx.Module):
         """
         return _images(self, scene, drawing, object_masks)
 
-    def change(self, scene: Scene, drawing: MeshDrawing, delta: PoseDeltas) -> Rendering:
+    def change(
+        self, scene: Scene, drawing: MeshDrawing, delta: PoseDeltas, *, projection: Transform | None = None
+    ) -> Rendering:
         """The change of the images when the objects move: `images` in forward mode.
 
         Args:
             scene: the scene that was drawn.
             drawing: what `draw` made of it.
             delta: (N, 6) float, a motion per object as in `apply_pose_delta`: radians, then metres.
+            projection: optional (4, 4) float, a change of the camera's projection on top of it.
         """
-        return _change(self, scene, drawing, delta)
+        return _change(self, scene, drawing, motion_of(delta, projection))
 
     def with_meshes(self, meshes: Sequence[Mesh]) -> MeshRenderer:
         """The renderer with other meshes, one for each of its own. Works inside of traced functions.
@@ -284,16 +288,15 @@ def _typed(rendering: Rendering, scene: Scene) -> Rendering:
 
 
 @eqx.filter_jit
-def _change(renderer: MeshRenderer, scene: Scene, drawing: MeshDrawing, delta: PoseDeltas) -> Rendering:
-    def moving_at(delta: PoseDeltas) -> Moving:
-        moved = apply_pose_delta(scene.T_world_object, delta, orthonormalize=False)
-        moving = _moving(renderer, eqx.tree_at(lambda s: s.T_world_object, scene, moved), drawing)
+def _change(renderer: MeshRenderer, scene: Scene, drawing: MeshDrawing, motion: Motion) -> Rendering:
+    def moving_at(motion: Motion) -> Moving:
+        moving = _moving(renderer, motion.of(scene), drawing)
         # In the objects' frames points stay where they are, and colours, unless light falls on them. The kernels need
         # not go through images of zeros.
         return Moving(moving.T_clip_object, color=None if renderer.lighting is None else moving.color)
 
     size = _footprint(renderer, scene.camera)
-    rendering = change_of_rendering(moving_at, delta, size, drawing.layers, renderer.supersample)
+    rendering = change_of_rendering(moving_at, motion, size, drawing.layers, renderer.supersample)
     return _typed(rendering, scene)
 
 
