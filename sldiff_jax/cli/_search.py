@@ -19,6 +19,9 @@ from ..mesh_renderer import Mesh
 from ._errors import InputError
 from ._images import Images
 
+NEAREST, FARTHEST = 0.05, 50.0
+"""Metres at which objects are believed to be."""
+
 
 def seen_in(images: Images, options: argparse.Namespace) -> Box:
     """Where the object is seen; an InputError if nothing says so."""
@@ -33,8 +36,14 @@ def seen_in(images: Images, options: argparse.Namespace) -> Box:
 
 
 def expected_distance(mesh: Mesh, focal_length: float, box: Box) -> float:
-    """From which the mesh looks as large as the box, metres."""
-    return max(focal_length * mesh.diameter / math.hypot(box.width, box.height), 1e-9)
+    """From which the mesh looks as large as the box, metres; an InputError if that is not to be believed."""
+    distance = focal_length * mesh.diameter / max(math.hypot(box.width, box.height), 1e-9)
+    if not NEAREST < distance < FARTHEST:
+        raise InputError(
+            f"The mesh, {mesh.diameter:.3g} m across, would be {distance:.3g} m away to look as large as mask or box. "
+            "Probably wrong units: check --mesh-scale (metres per unit), and the camera."
+        )
+    return distance
 
 
 def find_start(images: Images, camera: Camera, mesh: Mesh, options: argparse.Namespace) -> Refinement:
