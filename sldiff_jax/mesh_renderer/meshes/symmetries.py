@@ -71,7 +71,8 @@ def find_symmetries(mesh: Mesh, *, tolerance: float | None = None, texture: bool
         texture: whether colours must be the same, too, up to 3 % of their range on the mean.
 
     Returns:
-        The `MeshSymmetries`: (D, 4, 4) transforms, and axes (3,) of revolution. Around a body of revolution discrete turns are not named; a ball has three axes.
+        The `MeshSymmetries`: (D, 4, 4) transforms, and axes (3,) of revolution. Around a body of revolution discrete
+        turns are not named; a ball has three axes.
 
     Raises:
         ValueError: if the tolerance is not positive.
