@@ -12,6 +12,7 @@ from ._arguments import bop, demo, doctor, inspect, refine, view
 from ._arguments.subcommands import add_subcommands
 from ._compilation_cache import forget_compiled_programs, keep_compiled_programs
 from ._errors import InputError
+from ._quick_compilation import compile_quickly
 from ._versions import installed_version
 
 EXAMPLES = """\
@@ -57,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         forget = vars(options).pop("no_compilation_cache")
         if argv is None:  # the process is the command's own; otherwise JAX's configuration is the caller's
             (forget_compiled_programs if forget else keep_compiled_programs)()
+            compile_quickly()
         # What runs it is imported only now: help and wrong options need neither JAX nor NumPy.
         return importlib.import_module(f".{options.command}", __package__).run(options)
     except InputError as error:
