@@ -69,8 +69,8 @@ def side_light(seen: Seen) -> None:
 
 def flying_pixels(seen: Seen) -> None:
     """Along the outline, the sensor sees neither the box nor the wall; elsewhere it has holes."""
-    core = ndimage.binary_erosion(seen.inside, iterations=2)
-    edge = ndimage.binary_dilation(seen.inside, iterations=2) & ~np.asarray(core)
+    core = np.asarray(ndimage.binary_erosion(seen.inside, iterations=2), bool)
+    edge = ndimage.binary_dilation(seen.inside, iterations=2) & np.logical_not(core)
     share = seen.rng.random(seen.depth.shape)
     wall = 0.7
     seen.depth = np.where(edge, share * seen.depth + (1 - share) * wall, seen.depth)
