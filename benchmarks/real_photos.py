@@ -4,7 +4,7 @@ Each case is a folder with a photo, a mesh, and in `scene.json` camera and refer
 are some. The reference, turned about the object's centre and shifted, is the start. What ``sldiff-jax refine`` makes of
 it by default is compared with the reference, and with what it says of itself.
 
-    python benchmarks/real_photos.py FOLDER [--cases ycbv_mug ...] [--evidence RGB-D+mask ...] [--levels 5+10 20+30]
+    python benchmarks/real_photos.py FOLDER [--cases ycbv_mug ...] [--evidence RGB-D+mask ...] [--levels 5+10 20+30 none]
         [--starts 3] [--output results.md] [--sheet sheet.png]
 
 A fit is home if its ADD is below a tenth of the diameter: ADD-S for objects that look alike from several sides, and so
@@ -40,6 +40,8 @@ EVIDENCE = {
 }
 LEVELS = {"5+10": (5.0, 0.1), "20+30": (20.0, 0.3)}
 """Degrees, and diameters."""
+NOTHING = "none"
+"""In place of a level: no start is given, and the pose looked for where the mask is."""
 
 KNOWN = {
     "ycbv_foam_brick": (True, 0.0),
@@ -107,11 +109,11 @@ def load(folder: pathlib.Path) -> Case:
     )  # fmt: skip
 
 
-def _inputs(folder: pathlib.Path, files: dict[str, str], pose: pathlib.Path, evidence: Sequence[str]) -> Inputs:
+def _inputs(folder: pathlib.Path, files: dict[str, str], pose: pathlib.Path | None, evidence: Sequence[str]) -> Inputs:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     words = ["--mesh", str(folder / files["mesh"]), "--image", str(folder / files["image"])]
-    words += ["--camera", str(folder / "scene.json"), "--pose", str(pose)]
+    words += ["--camera", str(folder / "scene.json"), *([] if pose is None else ["--pose", str(pose)])]
     for name in evidence:
         if name in files:
             words += [f"--{name}", str(folder / files[name])]
@@ -153,11 +155,13 @@ def error(case: Case, T: np.ndarray) -> float:
 
 def run(case: Case, evidence: str, level: str, seed: int, *, picture: bool) -> Trial:
     """One fit, from files to judgement."""
-    T_start = start_of(case, level, seed)
     began = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "start.json"
-        path.write_text(json.dumps({"T_camera_object": T_start.tolist(), "units": {"pose": "m"}}))
+        path = None
+        if level != NOTHING:
+            path = pathlib.Path(folder) / "start.json"
+            T_start = start_of(case, level, seed)
+            path.write_text(json.dumps({"T_camera_object": T_start.tolist(), "units": {"pose": "m"}}))
         inputs = _inputs(case.folder, case.files, path, EVIDENCE[evidence])
         found = fit_photo(inputs).refinement
     seconds = time.process_time() - began
@@ -167,7 +171,7 @@ def run(case: Case, evidence: str, level: str, seed: int, *, picture: bool) -> T
     scores = score(depth, everything.mask, everything.depth)
     angle, distance = pose_distance(T, case.T_reference)
     return Trial(
-        case.folder.name, evidence, level, seed, error(case, T_start), error(case, T), 0.1 * case.diameter + case.off,
+        case.folder.name, evidence, level, seed, error(case, start_of(case, level, seed)) if path else math.inf, error(case, T), 0.1 * case.diameter + case.off,
         case.off, angle, distance, math.nan if scores.iou is None else scores.iou,
         math.nan if scores.depth_residual is None else scores.depth_residual,
         found.status.name.lower().replace("_", " "), f"{found.agreement}. {'; '.join(found.doubts)}",
@@ -206,7 +210,7 @@ def summary(trials: Sequence[Trial]) -> list[str]:
         "|---|---|---|---|---|---|---|---|",
     ]
     for evidence in EVIDENCE:
-        for level in LEVELS:
+        for level in (*LEVELS, NOTHING):
             some = [t for t in trials if (t.evidence, t.level) == (evidence, level)]
             if some:
                 lines.append(f"| {evidence} | {level} | {_counts(some)} |")
@@ -221,7 +225,7 @@ def by_case(trials: Sequence[Trial]) -> list[str]:
         cells = []
         for evidence in kinds:
             parts = []
-            for level in LEVELS:
+            for level in (*LEVELS, NOTHING):
                 some = [t for t in trials if (t.case, t.evidence, t.level) == (case, evidence, level)]
                 if some:
                     parts.append(f"{sum(t.home for t in some)}/{len(some)}")
@@ -242,7 +246,7 @@ def report(trials: Sequence[Trial]) -> str:
     """All tables, as Markdown."""
     parts = [
         "# Fits of real photos", "", f"Measured on: {machine()}.", "", *summary(trials), "",
-        "Home from 5 degrees + 10 % and 20 degrees + 30 %:", "", *by_case(trials), "", "All fits:", "", *HEAD,
+        "Home from 5 degrees + 10 %, from 20 degrees + 30 %, and with a mask from no start at all:", "", *by_case(trials), "", "All fits:", "", *HEAD,
         *map(line, trials), "",
     ]  # fmt: skip
     return "\n".join(parts)
@@ -263,7 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=pathlib.Path, help="with one folder per case")
     parser.add_argument("--cases", nargs="+", help="default: all")
     parser.add_argument("--evidence", nargs="+", choices=tuple(EVIDENCE), default=tuple(EVIDENCE))
-    parser.add_argument("--levels", nargs="+", choices=tuple(LEVELS), default=tuple(LEVELS))
+    parser.add_argument("--levels", nargs="+", choices=(*LEVELS, NOTHING), default=(*LEVELS, NOTHING))
     parser.add_argument("--starts", type=int, default=3, help="of each level")
     parser.add_argument("--output", type=pathlib.Path, help="also write the tables to this file")
     parser.add_argument("--sheet", type=pathlib.Path, help="pictures of the first start of each level")
@@ -279,7 +283,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if not set(EVIDENCE[evidence]) <= set(case.files):
                 continue
             for level in options.levels:
-                for seed in range(options.starts):
+                if level == NOTHING and "mask" not in EVIDENCE[evidence]:
+                    continue
+                for seed in range(1 if level == NOTHING else options.starts):
                     trials.append(run(case, evidence, level, seed, picture=bool(options.sheet) and seed == 0))
                     print(line(trials[-1]), flush=True)
     text = report(trials)
