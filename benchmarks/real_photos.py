@@ -4,8 +4,8 @@ Each case is a folder with a photo, a mesh, and in `scene.json` camera and refer
 are some. The reference, turned about the object's centre and shifted, is the start. What ``sldiff-jax refine`` makes of
 it by default is compared with the reference, and with what it says of itself.
 
-    python benchmarks/real_photos.py FOLDER [--cases ycbv_mug ...] [--evidence RGB-D+mask ...] [--levels 5+10 20+30 none]
-        [--starts 3] [--output results.md] [--sheet sheet.png]
+    python benchmarks/real_photos.py FOLDER [--cases ycbv_mug ...] [--evidence RGB-D+mask ...]
+        [--levels 5+10 20+30 none] [--starts 3] [--output results.md] [--sheet sheet.png]
 
 A fit is home if its ADD is below a tenth of the diameter: ADD-S for objects that look alike from several sides, and so
 much more where the reference itself is known to be off (`KNOWN`).
@@ -170,8 +170,9 @@ def run(case: Case, evidence: str, level: str, seed: int, *, picture: bool) -> T
     depth = rendered_depth(everything, T)
     scores = score(depth, everything.mask, everything.depth)
     angle, distance = pose_distance(T, case.T_reference)
+    start = math.inf if level == NOTHING else error(case, start_of(case, level, seed))
     return Trial(
-        case.folder.name, evidence, level, seed, error(case, start_of(case, level, seed)) if path else math.inf, error(case, T), 0.1 * case.diameter + case.off,
+        case.folder.name, evidence, level, seed, start, error(case, T), 0.1 * case.diameter + case.off,
         case.off, angle, distance, math.nan if scores.iou is None else scores.iou,
         math.nan if scores.depth_residual is None else scores.depth_residual,
         found.status.name.lower().replace("_", " "), f"{found.agreement}. {'; '.join(found.doubts)}",
@@ -246,7 +247,8 @@ def report(trials: Sequence[Trial]) -> str:
     """All tables, as Markdown."""
     parts = [
         "# Fits of real photos", "", f"Measured on: {machine()}.", "", *summary(trials), "",
-        "Home from 5 degrees + 10 %, from 20 degrees + 30 %, and with a mask from no start at all:", "", *by_case(trials), "", "All fits:", "", *HEAD,
+        "Home from 5 degrees + 10 %, from 20 degrees + 30 %, and with a mask from no start at all:", "",
+        *by_case(trials), "", "All fits:", "", *HEAD,
         *map(line, trials), "",
     ]  # fmt: skip
     return "\n".join(parts)
