@@ -10,6 +10,7 @@ from .._gradients.rendering import Rendering
 from .._images.observation import Observation
 from .._scene.typing import ScalarImage
 from .comparison import required, weigh
+from .filters import largest_near
 from .loss import Loss, Residuals, residual_loss
 
 OCCLUDER_MARGIN = 0.005
@@ -17,7 +18,9 @@ OCCLUDER_MARGIN = 0.005
 
 
 @residual_loss
-def silhouette_loss(rendering: Rendering, observation: Observation, *, outside: float | Array = 1.0) -> Residuals:
+def silhouette_loss(
+    rendering: Rendering, observation: Observation, *, outside: float | Array = 1.0, near: int = 0
+) -> Residuals:
     """One minus the intersection over union of rendered and observed mask, soft masks included.
 
     For soft masks p and t this is ``sum((p - t)^2) / sum(p^2 + t^2 - p t)`` (Tanimoto), which is zero for equal masks.
@@ -29,6 +32,7 @@ def silhouette_loss(rendering: Rendering, observation: Observation, *, outside: 
         observation: must have a mask, (H, W); its depth, if any, tells occluders.
         outside: how much a pixel counts outside of the observed mask; less than 1 where something may hide part of the
             object and no depth tells: then what is seen must be covered, and what is covered need not be seen.
+        near: so many pixels around the mask count fully nevertheless, so that outlines which nothing hides still meet.
 
     Returns:
         Scalar float in [0, 1].
@@ -37,7 +41,10 @@ def silhouette_loss(rendering: Rendering, observation: Observation, *, outside: 
         ValueError: if the observation has no mask or another size.
     """
     target = required(observation, "mask", rendering)
-    p, weight = rendering.mask, _visible(rendering, observation) * (target + (1 - target) * outside)
+    certain = target
+    for _ in range(near):
+        certain = largest_near(certain)
+    p, weight = rendering.mask, _visible(rendering, observation) * (certain + (1 - certain) * outside)
     union = jnp.sum(weight * (p**2 + target**2 - p * target))
     return Residuals((p - target) / jnp.sqrt(jnp.maximum(union, 1e-6)), weight)
 

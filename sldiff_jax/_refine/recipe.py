@@ -25,7 +25,8 @@ COARSE, BLUR = 0.5, 1 / 32
 """Scale of the coarse stages, and their blur in units of the image's longer side: half of it for a print alone."""
 HOLD = 0.5
 """How strongly each stage holds the object: what the images show weighs some ten to some hundred times as much."""
-
+HIDDEN, NEAR = 0.2, 3
+"""How much a pixel counts beyond some pixels from the mask, where print but no depth tells what is hidden."""
 
 OUTLINE = "outline"
 """The name of the first stage."""
@@ -95,6 +96,7 @@ def weighed_loss(evidence: Evidence, *, outline: bool, color: float = 1.0) -> Lo
 
     An outline finds home from farther away than print does, and depth that counts differences of some centimetres; but
     an outline without depth, of which something in front may hide a part, does not go before the print.
+    What a print places need not be seen as a whole: something in front may hide a part, and nothing but depth says so.
     A mask is better than regions, and regions, which hidden parts and surroundings of the same colour mislead, count
     less where depth and texture are there to say more. `color` is the weight of the colours inside.
     """
@@ -105,7 +107,9 @@ def weighed_loss(evidence: Evidence, *, outline: bool, color: float = 1.0) -> Lo
         parts.append(depth_loss.using(scale=jnp.asarray(0.03 if outline else 0.01)))
     if evidence.mask:
         weights = (1.0, 3.0) if evidence.depth else (2.0, 5.0)
-        parts.append(jnp.asarray(weights[0 if outline else 1]) * silhouette_loss)
+        unseen = evidence.color and evidence.texture and not evidence.depth
+        silhouette = silhouette_loss.using(outside=jnp.asarray(HIDDEN), near=NEAR) if unseen else silhouette_loss
+        parts.append(jnp.asarray(weights[0 if outline else 1]) * silhouette)
     elif evidence.color:
         parts.append(jnp.asarray(0.3 if evidence.depth and evidence.texture else 2.0) * region_loss)
     return sum(parts[1:], parts[0])
