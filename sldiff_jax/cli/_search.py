@@ -11,11 +11,13 @@ import numpy as np
 from tqdm import tqdm
 
 from .._images.observation import Observation
+from .._refine.distinct import alternatives
 from .._refine.find_poses import ROUNDS, find_poses
 from .._refine.placement import Box
 from .._refine.refinement import Refinement
 from .._scene.camera import Camera
 from ..mesh_renderer import Mesh
+from ..mesh_renderer.meshes.symmetries import find_symmetries
 from ._errors import InputError
 from ._images import Images
 
@@ -65,6 +67,15 @@ def find_start(images: Images, camera: Camera, mesh: Mesh, options: argparse.Nam
             raise InputError(str(error)) from None
         bar.update()
     return found
+
+
+def other_poses(found: Refinement, mesh: Mesh) -> np.ndarray:
+    """(A, 4, 4): what fits about as well as the best pose, and does not show the same by a symmetry of the mesh."""
+    others = found.alternatives
+    if len(others):
+        symmetries = [np.asarray(find_symmetries(mesh).transforms())]
+        others = alternatives(found.T_world_object, found.losses, np.array([mesh.diameter]), symmetries)
+    return others[:, 0]
 
 
 def best_pose(found: Refinement) -> np.ndarray:

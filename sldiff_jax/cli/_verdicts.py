@@ -24,15 +24,19 @@ SENTENCES = {
 }
 
 
-def trust(refinement: Refinement) -> str | None:
-    """One line: how far the images bear the result out, how far it is known, and what else fits; None if not judged."""
+def trust(refinement: Refinement, others: int) -> str | None:
+    """One line: how far the images bear the result out, how far it is known, and what else fits; None if not judged.
+
+    Args:
+        refinement: what is to be trusted.
+        others: how many other poses fit about as well.
+    """
     if refinement.score is None:
         return None
     words = [f"score {refinement.score:.2f} of 1"]
     if refinement.covariance is not None:
         degrees, millimetres = deviations(refinement.covariance[0])
         words.append(f"noise alone would move it by {degrees:.2g} degrees and {millimetres:.2g} mm")
-    others = len(refinement.alternatives)
     words.append(f"{others} other poses fit about as well" if others else "no other pose found fits as well")
     return "; ".join(words)
 

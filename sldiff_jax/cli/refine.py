@@ -25,6 +25,7 @@ from ._output import check_output, staged
 from ._photo_fit import Spread, fit_photo
 from ._pose_files import pose_document
 from ._scores import Scores, depth_residual, pose_distance, score
+from ._search import other_poses
 from ._table import print_table
 from ._verdicts import NOT_TRUSTED, deviations, explained, trust
 
@@ -58,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
     residual = depth_residual(result, inputs.mask, inputs.depth)
     losses = {"start": fitted.start_loss, "result": refinement.loss}
     report = _report(inputs, options, window, refinement, losses, scores, seconds)
+    others = refinement.alternatives[:, 0] if inputs.found is None else other_poses(inputs.found, inputs.mesh)
+    report["alternatives"] = others.tolist()
     if inputs.found is not None:
         report["search"] = _search(inputs.found)
     with staged(options.output, FILES) as folder:
@@ -71,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
         )  # fmt: skip
         _write_json(folder / "pose.json", report)
         _write_json(folder / "history.json", _history(refinement, stages))
-    _print_report(report, trust(refinement), options.output)
+    _print_report(report, trust(refinement, len(others)), options.output)
     if refinement.status.trusted:
         return 0
     print(f"sldiff-jax: {explained(refinement)}", file=sys.stderr)
@@ -123,7 +126,6 @@ def _report(
         "doubts": list(refinement.doubts),
         "score": refinement.score,
         "standard_deviations": _deviations(refinement),
-        "alternatives": refinement.alternatives[:, 0].tolist(),
         "best_start": refinement.best_start,
         "statuses": [_word(status) for status in refinement.statuses],
         "steps": np.bincount(refinement.stage_history).tolist(),
