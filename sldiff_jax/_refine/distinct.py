@@ -10,8 +10,8 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 
 SAME_ANGLE, SAME_PLACE = math.radians(8.0), 0.08
 """Radians, and diameters, within which two poses are one."""
-MARGIN = 0.1
-"""An alternative has a loss that is higher than the best by this share, at most."""
+MARGIN, LITTLE = 0.1, 0.02
+"""An alternative has a loss that is higher than the best by this share and this much, at most."""
 
 Symmetries = Sequence[Float[ArrayLike, "symmetries 4 4"] | None]
 """Of every object, see `metrics.symmetry_transforms`; None for one that has none."""
@@ -45,10 +45,10 @@ def alternatives(
     diameters: Float[np.ndarray, " objects"],
     symmetries: Symmetries | None = None,
 ) -> Float[np.ndarray, "alternatives objects 4 4"]:
-    """The distinct poses, without the best, whose loss is within `MARGIN` of the best."""
+    """The distinct poses, without the best, whose loss is little above the best: see `MARGIN`."""
     _, *others = [*distinct(T, losses, diameters, symmetries)] or [0]
     best = np.min(losses, initial=np.inf)
-    return T[[k for k in others if losses[k] <= best + MARGIN * abs(best)]]
+    return T[[k for k in others if losses[k] <= best + MARGIN * abs(best) + LITTLE]]
 
 
 def _same(

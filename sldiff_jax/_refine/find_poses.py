@@ -84,7 +84,7 @@ def find_poses(
 
     Returns:
         The `Refinement` of the last round; its K starts are the poses that entered it. Its status is LOST, and `doubts`
-        say why, if the images do not bear the best pose out.
+        say why, if the images do not bear the best pose out, and DOUBTFUL if there are `alternatives`.
 
     Raises:
         ValueError: if there is neither mask nor box, the box lies outside of the image, sizes differ, or mesh, camera
@@ -126,6 +126,10 @@ def find_poses(
         best = int(np.argmin(found.losses))
         scene = with_poses(found.scene, jnp.asarray(found.T_world_object[best]))
         found = dataclasses.replace(found, scene=scene, status=Status.LOST)
+    if len(found.alternatives):
+        several = f"{len(found.alternatives)} other poses fit about as well; if they show the same, give symmetries"
+        status = Status.DOUBTFUL if found.status.trusted else found.status
+        found = dataclasses.replace(found, status=status, doubts=(*found.doubts, several))
     scene = dataclasses.replace(found.scene, camera=camera)
     return dataclasses.replace(found, scene=scene, seconds=time.perf_counter() - began)
 

@@ -143,8 +143,9 @@ class Refinement(eqx.Module):
             From the curvature of the loss and from how blocks of pixels pull at the result, of every object as if the
             others stood still. It knows of noise, and not of errors that all pixels share, as those of camera and mesh.
             Only with stages="auto" and least squares.
-        alternatives: (A, N, 4, 4) float, metres: other poses at which starts ended with a loss within a tenth of the
-            best, more than 8 degrees or 8 % of the diameter apart, best first; symmetric ones are one.
+        alternatives: (A, N, 4, 4) float, metres: other poses at which starts ended, whose loss is above the best by no
+            more than a tenth of it and 0.02, more than 8 degrees or 8 % of the diameter apart, best first; symmetric
+            ones are one.
         best_step: the step at which they were found, counted over all stages.
         best_start: the start from which they were found.
         statuses: how each start ended, K of them.

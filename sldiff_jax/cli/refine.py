@@ -75,9 +75,11 @@ def run(options: argparse.Namespace) -> int:
         _write_json(folder / "pose.json", report)
         _write_json(folder / "history.json", _history(refinement, stages))
     _print_report(report, trust(refinement, len(others)), options.output)
-    if refinement.status.trusted:
+    several = inputs.found is not None and len(others) > 0
+    if refinement.status.trusted and not several:
         return 0
-    print(f"sldiff-jax: {explained(refinement)}", file=sys.stderr)
+    line = "more than one pose explains the photo: see hypotheses.png" if several else explained(refinement)
+    print(f"sldiff-jax: {line}", file=sys.stderr)
     return NOT_TRUSTED
 
 

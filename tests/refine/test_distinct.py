@@ -42,7 +42,7 @@ def test_of_several_objects_all_must_be_the_same():
 
 def test_alternatives_lose_little():
     T = np.stack([turned(degrees) for degrees in (0, 60, 120, 180)])
-    found = alternatives(T, np.array([1.0, 1.09, 1.11, np.inf]), DIAMETERS)
+    found = alternatives(T, np.array([1.0, 1.11, 1.13, np.inf]), DIAMETERS)
     np.testing.assert_array_equal(found, T[[1]])
     assert alternatives(T[:1], np.array([1.0]), DIAMETERS).shape == (0, 1, 4, 4)
 
