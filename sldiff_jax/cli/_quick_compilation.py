@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from ._versions import installed_version
 
@@ -13,8 +14,11 @@ KNOWN = ("0.10.2",)
 
 
 def compile_quickly() -> None:
-    """Chooses the setting in this process and those that it starts, before JAX is imported, if the user did not."""
+    """Chooses the setting in this process and those that it starts, if the user did not.
+
+    Where JAX is there already it would come too late for this process, and make those that it starts compute otherwise.
+    """
     flags = os.environ.get(FLAGS, "")
-    if EMITTERS in flags or installed_version("jaxlib") not in KNOWN:
+    if "jax" in sys.modules or EMITTERS in flags or installed_version("jaxlib") not in KNOWN:
         return
     os.environ[FLAGS] = f"{flags} --{EMITTERS}=false".strip()

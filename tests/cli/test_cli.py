@@ -155,7 +155,8 @@ def test_refine_finds_a_pose_in_a_rendered_photo(photo, tmp_path, capsys):
     assert report["settings"]["intrinsics_from_edge"] == pytest.approx([FOCAL, FOCAL, 83.5, 58.5], rel=1e-5)
     assert (output / "mine.txt").read_text() == "stays"
     assert_pictures(output, (*PICTURES, "depth_residual.png"))
-    assert report["statuses"] == [report["status"]] and report["best_start"] == 0
+    # There may be one start more: where patches of the print were found again.
+    assert report["statuses"][report["best_start"]] == report["status"] and len(report["statuses"]) <= 2
     assert report["status"] in ("converged", "step_limit")
     stages = json.loads((output / "history.json").read_text())["stages"]
     assert [(stage["name"], stage["width"]) for stage in stages] == [("outline", 32), ("blurred", 32), ("fine", 64)]
@@ -401,7 +402,7 @@ def assert_one_line(captured, message: str) -> None:
         ([], "required: COMMAND"),
         (["demo", "--colour"], "unrecognized arguments: --colour"),
         (["dream"], "invalid choice: 'dream'"),
-        (["refine"], "required: --mesh, --image, --camera, --pose"),
+        (["refine"], "required: --mesh, --image, --camera"),
         (["demo", "--steps", "0"], "--steps must be at least 1"),
         (["demo", "--optimizer", "none"], "--optimizer must be one of lm"),
         (["demo", "--resolution", "8"], "--resolution must be at least 32"),

@@ -10,6 +10,11 @@ from sldiff_jax.cli import _quick_compilation
 from sldiff_jax.cli._quick_compilation import EMITTERS, FLAGS, compile_quickly
 
 
+@pytest.fixture(autouse=True)
+def before_jax(monkeypatch):
+    monkeypatch.delitem(sys.modules, "jax", raising=False)
+
+
 @pytest.mark.parametrize(
     ("version", "is_set"),
     [("0.10.2", True), ("0.10.3", False), ("0.12.0.1", False), ("not installed", False)],

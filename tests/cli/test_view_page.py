@@ -179,7 +179,7 @@ def test_refine_lowers_the_loss_and_save_writes_the_pose(opened, photo):
         page.screenshot(path=os.environ["SLDIFF_JAX_PICTURE"])
     document = save(served, page)
     T, T_true = (np.array(document["T_camera_object"]), np.array(json.loads((photo / "true.json").read_text())))
-    assert np.linalg.norm(T[:3, 3] - T_true[:3, 3]) < 1e-3
+    assert np.linalg.norm(T[:3, 3] - T_true[:3, 3]) < 2e-3
     assert np.trace(T[:3, :3].T @ T_true[:3, :3]) > 1 + 2 * np.cos(np.radians(0.5))
     assert document["scores"]["result"]["loss"] == pytest.approx(result, abs=1e-4)
     assert document["status"] in ("converged", "step limit")
@@ -196,7 +196,7 @@ def test_it_ends_while_a_refinement_runs(opened):
 
 
 def test_stop_keeps_the_pose_found_so_far(photo, browser, tmp_path):
-    served = Served(photo, tmp_path / "out", optimizer="adam", steps=100_000, loss="l1")
+    served = Served(photo, tmp_path / "out", optimizer="adam", steps=2_000, loss="l1")
     page = browser.new_page()
     page.set_default_timeout(PATIENCE)
     page.goto(served.url)
