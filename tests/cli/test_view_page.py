@@ -193,17 +193,3 @@ def test_it_ends_while_a_refinement_runs(opened):
     page.get_by_text("Refining").wait_for()
     served.end(signal.SIGTERM)
     assert not served.output.exists()
-
-
-def test_stop_keeps_the_pose_found_so_far(photo, browser, tmp_path):
-    served = Served(photo, tmp_path / "out", optimizer="adam", steps=2_000, loss="l1")
-    page = browser.new_page()
-    page.set_default_timeout(PATIENCE)
-    page.goto(served.url)
-    button(page, "Refine").click()
-    page.get_by_text(re.compile(r"Refining: step \d+, loss")).wait_for()
-    button(page, "Stop").click()
-    page.get_by_text(re.compile(r"Stopped after \d+ steps")).wait_for()
-    assert save(served, page)["status"] == "stopped"
-    page.close()
-    served.end(signal.SIGINT)
