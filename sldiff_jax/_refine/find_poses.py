@@ -162,8 +162,6 @@ def _checked_box(observation: Observation, camera: Camera, box: tuple[float, flo
             f"The observation is (height, width) = {(height, width)}, the camera's image "
             f"{(camera.height, camera.width)}. Resize the observation, or use camera.resized(width, height)."
         )
-    if observation.rgb is None and observation.depth is None and observation.mask is None:
-        raise ValueError("find_poses needs an observation with colour, depth or a mask.")
     if (observation.mask is None) == (box is None):
         raise ValueError(
             "find_poses must know where the object is seen: give the observation a mask, or box=(left, top, width, "

@@ -74,7 +74,7 @@ def write_pictures(
         stages: names of its stages.
         residual: optional (H, W) rendered minus measured depth of the result, metres.
     """
-    image, shown = _displayed(image, LARGE)
+    image, shown = displayed(image, LARGE)
     height, width = shown.shape[:2]
     fine_camera = camera.resized(width, height)
     renderer = MeshRenderer([mesh], background=shown, supersample=2, buffers="core")
@@ -116,7 +116,7 @@ def write_hypotheses(
         mesh: the object.
         found: the outcome of `find_poses`.
     """
-    _, shown = _displayed(image, SMALL)
+    _, shown = displayed(image, SMALL)
     seen = dataclasses.replace(found, scene=dataclasses.replace(found.scene, camera=camera))
     renderer = MeshRenderer([mesh], background=shown, supersample=2, buffers="core")
     figure = hypothesis_grid(seen, renderer, shown)
@@ -124,12 +124,12 @@ def write_hypotheses(
 
 
 def _animation(image, mesh: Mesh, refinement: Refinement) -> bytes:
-    _, shown = _displayed(image, SMALL)
+    _, shown = displayed(image, SMALL)
     renderer = MeshRenderer([mesh], background=shown, supersample=2, buffers="core")
     return animation(refinement_frames(refinement, renderer, shown))
 
 
-def _displayed(image, longer_side: int):
+def displayed(image, longer_side: int):
     """An image of at most that size, and the same with each pixel repeated as often as that size allows."""
     factor = longer_side / max(image.shape[:2])
     if factor < 1:

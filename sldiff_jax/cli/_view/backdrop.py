@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from ..._images.resample import reduce_color
 from ..._scene.camera import Camera
 from ..._scene.scene import Scene
 from ...mesh_renderer import MeshRenderer
-from ...visualize import BLUE, as_uint8, checkerboard, overlay
+from ...visualize import BLUE, checkerboard, overlay
 from .._inputs import Inputs
+from .._pictures import displayed
 
 LARGEST = 960
 """Longer side of the photo on the page, pixels."""
@@ -36,15 +36,8 @@ class Backdrop:
     """Draws the object over the photo."""
 
     def __init__(self, inputs: Inputs):
-        height, width = inputs.image.shape[:2]
-        factor = LARGEST / max(height, width)
-        self._image = inputs.image
-        if factor < 1:
-            width, height = max(1, round(factor * width)), max(1, round(factor * height))
-            self._image = as_uint8(reduce_color(inputs.image, width, height))
         # Pixels of a small photo are repeated, so that the outline is as fine as that of a large one.
-        repeats = max(1, int(factor))
-        self._photo = self._image.repeat(repeats, axis=0).repeat(repeats, axis=1)
+        self._image, self._photo = displayed(inputs.image, LARGEST)
         height, width = self._photo.shape[:2]
         self._camera = inputs.camera.resized(width, height)
         self._renderer = MeshRenderer([inputs.mesh], background=self._photo, buffers="core")
