@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import NamedTuple
 
@@ -16,12 +17,13 @@ from .._losses.loss import Loss
 from .._refine.hypotheses import random_starts
 from .._refine.options import Callback
 from .._refine.recipe import Recipe, choose_recipe
-from .._refine.refinement import Refinement
+from .._refine.refinement import Refinement, Status
 from .._scene.scene import Scene
 from ..mesh_renderer import MeshRenderer
 from ._errors import InputError
 from ._fit import count_steps, fit
 from ._inputs import Inputs, rendered_depth
+from ._search import other_poses
 
 MARGIN = 0.25
 """Room around the object in the fitted part, in units of its size."""
@@ -44,12 +46,15 @@ class PhotoFit(NamedTuple):
         recipe: its stages.
         window: the part of the photo that was fitted.
         start_loss: the loss of the last stage at the start.
+        others: (A, 4, 4) T_camera_object, other poses that fit about as well: of the search for the start, if there was
+            one, or of the fit.
     """
 
     refinement: Refinement
     recipe: Recipe
     window: Window
     start_loss: float
+    others: Float[np.ndarray, "_ 4 4"]
 
 
 def fit_photo(
@@ -102,7 +107,21 @@ def fit_photo(
         raise InputError(str(error)) from None
     first = refinement.state.first_losses
     start_loss = refinement.loss_history[0, 0] if first is None else first[0]
-    return PhotoFit(refinement, recipe, window, float(start_loss))
+    if inputs.found is None:
+        others = refinement.alternatives[:, 0]
+    else:
+        others = other_poses(inputs.found, inputs.mesh)
+        refinement = _doubted(refinement, len(others))
+    return PhotoFit(refinement, recipe, window, float(start_loss), others)
+
+
+def _doubted(refinement: Refinement, others: int) -> Refinement:
+    """The fit of one of several poses that a search left is not to be trusted, however well it went."""
+    if not others:
+        return refinement
+    status = Status.DOUBTFUL if refinement.status.trusted else refinement.status
+    doubts = (*refinement.doubts, "more than one pose explains the photo: see hypotheses.png")
+    return dataclasses.replace(refinement, status=status, doubts=doubts)
 
 
 def _seen(inputs: Inputs, window: Window, longer_side: int) -> Observation:

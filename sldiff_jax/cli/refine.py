@@ -25,7 +25,6 @@ from ._output import check_output, staged
 from ._photo_fit import Spread, fit_photo
 from ._pose_files import pose_document
 from ._scores import Scores, depth_residual, pose_distance, score
-from ._search import other_poses
 from ._table import print_table
 from ._verdicts import NOT_TRUSTED, deviations, explained, trust
 
@@ -59,8 +58,7 @@ def run(options: argparse.Namespace) -> int:
     residual = depth_residual(result, inputs.mask, inputs.depth)
     losses = {"start": fitted.start_loss, "result": refinement.loss}
     report = _report(inputs, options, window, refinement, losses, scores, seconds)
-    others = refinement.alternatives[:, 0] if inputs.found is None else other_poses(inputs.found, inputs.mesh)
-    report["alternatives"] = others.tolist()
+    report["alternatives"] = fitted.others.tolist()
     if inputs.found is not None:
         report["search"] = _search(inputs.found)
     with staged(options.output, FILES) as folder:
@@ -74,12 +72,10 @@ def run(options: argparse.Namespace) -> int:
         )  # fmt: skip
         _write_json(folder / "pose.json", report)
         _write_json(folder / "history.json", _history(refinement, stages))
-    _print_report(report, trust(refinement, len(others)), options.output)
-    several = inputs.found is not None and len(others) > 0
-    if refinement.status.trusted and not several:
+    _print_report(report, trust(refinement, len(fitted.others)), options.output)
+    if refinement.status.trusted:
         return 0
-    line = "more than one pose explains the photo: see hypotheses.png" if several else explained(refinement)
-    print(f"sldiff-jax: {line}", file=sys.stderr)
+    print(f"sldiff-jax: {explained(refinement)}", file=sys.stderr)
     return NOT_TRUSTED
 
 

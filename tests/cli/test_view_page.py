@@ -40,21 +40,25 @@ class Served:
     """The command in a process of its own."""
 
     def __init__(self, folder: pathlib.Path, output: pathlib.Path, **options):
+        # Errors go into a file: a pipe that nobody reads is full after some hundred steps of the progress bar.
+        self.errors = output.parent / "errors.txt"
         settings = {"loss": "photometric+silhouette", "resolution": 64, "steps": 24} | options
         words = rendered_photo.arguments(folder, output, **settings)
         self.output = output
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "sldiff_jax", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        with self.errors.open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "sldiff_jax", *words], stdout=subprocess.PIPE, stderr=errors, text=True
+            )
         first = self.process.stdout.readline()
         found = re.search(r"open (http://127\.0\.0\.1:\d+) in a browser", first)
-        assert found, first + self.process.stderr.read()
+        assert found, first + self.errors.read_text()
         self.url = found[1]
 
     def end(self, number: signal.Signals) -> str:
         """What it still said."""
         self.process.send_signal(number)
-        said, errors = self.process.communicate(timeout=120)
+        said, _ = self.process.communicate(timeout=120)
+        errors = self.errors.read_text()
         assert self.process.returncode == 0, errors
         assert "Traceback" not in errors, errors
         return said
@@ -193,3 +197,17 @@ def test_it_ends_while_a_refinement_runs(opened):
     page.get_by_text("Refining").wait_for()
     served.end(signal.SIGTERM)
     assert not served.output.exists()
+
+
+def test_stop_keeps_the_pose_found_so_far(photo, browser, tmp_path):
+    served = Served(photo, tmp_path / "out", optimizer="adam", steps=100_000, loss="l1", learning_rate=1e-5)
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(served.url)
+    button(page, "Refine").click()
+    page.get_by_text(re.compile(r"Refining: step \d+, loss")).wait_for()
+    button(page, "Stop").click()
+    page.get_by_text(re.compile(r"Stopped after \d+ steps")).wait_for()
+    assert save(served, page)["status"] == "stopped"
+    page.close()
+    served.end(signal.SIGINT)

@@ -24,11 +24,7 @@ SEEN = sl.Observation(depth=np.full((HEIGHT, WIDTH), 0.9, np.float32))
 DESCENT = optax.sgd(0.1)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(autouse=True)

@@ -21,12 +21,7 @@ STEPS = 6
 DESCENT = optax.sgd(0.1)  # one object, so that compiled functions are shared
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Compiling is what takes the time here, and nothing runs for long."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 class Sheet(eqx.Module):

@@ -18,12 +18,7 @@ WIDTH, HEIGHT = 96, 72
 FX, CX, CY = 132.0, 49.0, 35.0
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Compiling is what takes the time here, and nothing runs for long."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def camera(fx=FX, fy=FX, cx=CX, cy=CY) -> sl.Camera:
