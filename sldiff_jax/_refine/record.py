@@ -62,6 +62,12 @@ class State(NamedTuple):
         """(K, N, 4, 4): what each must be better than: where it began, or the first of all if that was given up."""
         return self.T_first[jnp.asarray(self.starts if 0 in self.starts else [0] * len(self.starts))]
 
+    @property
+    def began_before(self) -> Float[Array, "starts objects 4 4"]:
+        """(K, N, 4, 4): with which each began the stage before."""
+        before = self.records[-1]
+        return jnp.asarray(before.iterates[0, [before.starts.index(start) for start in self.starts]])
+
 
 def recorded(state: State) -> Record:
     """The present stage, as far as it went."""

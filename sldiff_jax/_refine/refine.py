@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
@@ -174,16 +175,24 @@ def _more_starts(
 
 
 def _run_stage(options: Options, state: State, stage: Stage) -> tuple[State, bool, Timing]:
-    """Goes through a stage: where it ended, whether the callback stopped it, and the times."""
+    """Goes through a stage: where it ended, whether the callback stopped it, and the times.
+
+    A start that was led away by the stage before, as this one judges it, begins where that one began.
+    """
     method = options.method_of(stage, state.number)
     problem = options.problem_of(stage, state.unit)
     if isinstance(problem.loss, Loss) and problem.loss.learns:
         look = first_rendering(options.renderer, options.jit, problem.scene, _best_so_far(state))
         problem = dataclasses.replace(problem, loss=problem.loss.prepared(look, problem.observation))
     loop = make_loop(problem, method, options.jit)
+
+    def judge(T: Float[Array, "starts objects 4 4"]) -> np.ndarray:
+        return ranks(loop(begin(method, T, stage.steps), 1), 1)[0]
+
     if state.number and state.first_losses is None:
-        first = loop(begin(method, state.fallback, stage.steps), 1)
-        state = state._replace(first_losses=ranks(first, 1)[0])
+        before, T = state.began_before, state.T_world_object
+        led_away = (judge(before) < judge(T))[:, None, None, None]
+        state = state._replace(first_losses=judge(state.fallback), T_world_object=jnp.where(led_away, before, T))
     progress = state.progress or begin(method, state.T_world_object, stage.steps)
     report = None
     if options.callback is not None:
