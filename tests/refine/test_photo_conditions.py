@@ -45,8 +45,8 @@ START = sl.apply_twist(TRUE, jnp.array([0.1, -0.08, 0.1, 0.008, -0.006, 0.006]))
 class Seen:
     """Images of the box in front of a mottled wall, as NumPy arrays to be spoiled."""
 
-    def __init__(self, renderer: sl.MeshRenderer):
-        image = sl.render(sl.Scene(TRUE[None], CAMERA), renderer)
+    def __init__(self, renderer: sl.MeshRenderer, T=TRUE):
+        image = sl.render(sl.Scene(T[None], CAMERA), renderer)
         self.mask = np.array(image.mask)
         self.inside = self.mask > 0.5
         self.rng = np.random.default_rng(1)
@@ -99,9 +99,9 @@ def renderer() -> sl.MeshRenderer:
     return sl.MeshRenderer([printed_box()], buffers="core")
 
 
-def distance(T) -> float:
+def distance(T, true=TRUE) -> float:
     """ADD, of the corners."""
-    moved, true = (CORNERS @ np.asarray(P)[:3, :3].T + np.asarray(P)[:3, 3] for P in (T, TRUE))
+    moved, true = (CORNERS @ np.asarray(P)[:3, :3].T + np.asarray(P)[:3, 3] for P in (T, true))
     return float(np.linalg.norm(moved - true, axis=1).mean())
 
 
@@ -118,10 +118,23 @@ def test_all_images(spoil, names, renderer, unchecked_types):
         (side_light, ("rgb",)),
         (side_light, ("rgb", "mask")),
         (careless_mask, ("rgb", "mask")),
+        (something_in_front, ("rgb", "mask")),
     ],
 )
 def test_some_images(spoil, names, renderer, unchecked_types):
     check(spoil, names, renderer, 0.1)
+
+
+@pytest.mark.parametrize("names", [("rgb", "depth", "mask"), ("rgb", "depth"), ("rgb", "mask"), ("rgb",)])
+def test_a_small_object(names, renderer, unchecked_types):
+    """Twenty pixels across."""
+    true, start = (T.at[:3, 3].multiply(2.0) for T in (TRUE, START))
+    seen = Seen(renderer, true)
+    assert 15 < np.ptp(np.flatnonzero(seen.inside.any(axis=0))) < 25
+    fit = sl.refine_poses(sl.Scene(start[None], CAMERA), seen.observation(*names), renderer, stages="auto", steps=30)
+    assert distance(start, true) > 0.1 * DIAMETER
+    assert distance(fit.scene.T_world_object[0], true) < (0.03 if "depth" in names else 0.1) * DIAMETER
+    assert fit.status is not sl.Status.LOST
 
 
 def check(spoil, names, renderer, share):
