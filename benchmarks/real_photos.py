@@ -24,9 +24,11 @@ from typing import NamedTuple
 
 import numpy as np
 from measure import machine
+from PIL import Image
 from scipy.spatial import KDTree
 
 from sldiff_jax import visualize
+from sldiff_jax._images.crop import window_around
 from sldiff_jax.cli._arguments.refine import add_arguments
 from sldiff_jax.cli._inputs import Inputs, read_inputs, rendered_depth
 from sldiff_jax.cli._photo_fit import fit_photo
@@ -40,6 +42,8 @@ EVIDENCE = {
 }
 LEVELS = {"5+10": (5.0, 0.1), "20+30": (20.0, 0.3)}
 """Degrees, and diameters."""
+CELL = 160
+"""Side of a picture in the sheet, pixels."""
 NOTHING = "none"
 """In place of a level: no start is given, and the pose looked for where the mask is."""
 
@@ -177,13 +181,24 @@ def run(case: Case, evidence: str, level: str, seed: int, *, picture: bool) -> T
         math.nan if scores.depth_residual is None else scores.depth_residual,
         found.status.name.lower().replace("_", " "), f"{found.agreement}. {'; '.join(found.doubts)}",
         found.status.name == "CONVERGED", seconds,
-        _picture(everything, depth) if picture else None,
+        _picture(everything, depth, case.T_reference) if picture else None,
     )  # fmt: skip
 
 
-def _picture(inputs: Inputs, depth: np.ndarray) -> np.ndarray:
-    """The outline on the photo."""
-    return visualize.overlay(inputs.image, depth > 0, inputs.image, opacity=0.0, line_width=3)
+def _picture(inputs: Inputs, depth: np.ndarray, T_reference: np.ndarray) -> np.ndarray:
+    """(CELL, CELL, 3): the outlines of the reference, white, and of the result, on the photo around both."""
+    true = rendered_depth(inputs, T_reference) > 0
+    window = window_around(true | (depth > 0), 0.15)
+    photo, *masks = (Image.fromarray(window.cut(x)) for x in (inputs.image, true, depth > 0))
+    scale = CELL / max(photo.size)
+    size = tuple(round(scale * side) for side in photo.size)
+    shown = np.asarray(photo.resize(size))
+    for mask, color in zip(masks, ("#ffffff", visualize.BLUE)):
+        shown = visualize.overlay(shown, np.asarray(mask.resize(size)), color=color, line_width=2)
+    cell = np.full((CELL, CELL, 3), 255, np.uint8)
+    top, left = ((CELL - side) // 2 for side in shown.shape[:2])
+    cell[top : top + size[1], left : left + size[0]] = shown
+    return cell
 
 
 def line(trial: Trial) -> str:
@@ -254,13 +269,20 @@ def report(trials: Sequence[Trial]) -> str:
     return "\n".join(parts)
 
 
-def sheet(trials: Iterable[Trial], path: pathlib.Path) -> None:
-    """The outlines of all results that have a picture, beside each other."""
-    shown = [t for t in trials if t.picture is not None]
-    pictures = [t.picture for t in shown if t.picture is not None]
-    titles = [f"{t.case[:14]} {t.evidence} {t.level}: {'home' if t.home else 'off'}, {t.said}" for t in shown]
-    figure = visualize.panels(pictures, titles, columns=4)
-    figure.savefig(path, dpi=80)
+def sheet(trials: Sequence[Trial], path: pathlib.Path) -> None:
+    """All results that have a picture: a row for each case, a column for each evidence and start."""
+    shown = {(t.case, t.evidence, t.level): t for t in trials if t.picture is not None}
+    cases = list(dict.fromkeys(case for case, _, _ in shown))
+    columns = [(e, level) for e in EVIDENCE for level in (*LEVELS, NOTHING) if any(k[1:] == (e, level) for k in shown)]
+    pictures, titles = [], []
+    for case in cases:
+        for evidence, level in columns:
+            trial = shown.get((case, evidence, level))
+            pictures.append(np.full((CELL, CELL, 3), 255, np.uint8) if trial is None else trial.picture)
+            said = "" if trial is None else f"{'home' if trial.home else 'off'}, {trial.said}"
+            titles.append("" if trial is None else f"{evidence} {level}: {said}")
+    figure = visualize.panels(pictures, titles, columns=len(columns))
+    figure.savefig(path, dpi=figure.dpi)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
