@@ -182,17 +182,18 @@ def test_a_start_that_does_not_overlap_is_told_from_one_that_came_home():
     assert home.status.trusted and abs(float(home.scene.T_world_object[0, 0, 3]) - 0.12) < 0.02
 
 
+def leave(rendering, observation):
+    """A loss that leads away."""
+    return -jnp.mean(rendering.mask * jnp.linspace(0, 1, 48))
+
+
 def test_a_later_stage_that_is_worse_than_the_start_gives_the_start_back():
-    """The first stage leads away on purpose; the last, which has one step, cannot come back."""
+    """Two stages lead away on purpose; the last, which has one step, cannot come back."""
     renderer = printed_square()
     truth = sl.render(at(0.0), renderer)
     away = sl.Observation(mask=truth.mask)
-
-    def leave(rendering, observation):
-        return -jnp.mean(rendering.mask * jnp.linspace(0, 1, 48))
-
     stages = [
-        sl.Stage(6, loss=leave, optimizer=optax.sgd(1.0)),
+        *[sl.Stage(6, loss=leave, optimizer=optax.sgd(1.0))] * 2,
         sl.Stage(1, loss=sl.silhouette_loss, optimizer=sl.LevenbergMarquardt()),
     ]
     fit = sl.refine_poses(at(0.01), away, renderer, stages=stages, translation_unit=0.2)
@@ -202,6 +203,19 @@ def test_a_later_stage_that_is_worse_than_the_start_gives_the_start_back():
     start_loss = float(sl.silhouette_loss(sl.render(at(0.01), renderer), away))
     np.testing.assert_allclose(fit.loss, start_loss, rtol=1e-4)
     assert fit.best_step == 0 and fit.losses[0] == fit.loss
+
+
+def test_a_start_led_away_goes_on_from_before():
+    renderer = printed_square()
+    away = sl.Observation(mask=sl.render(at(0.0), renderer).mask)
+    stages = [
+        sl.Stage(6, loss=leave, optimizer=optax.sgd(1.0)),
+        sl.Stage(6, loss=sl.silhouette_loss, optimizer=sl.LevenbergMarquardt()),
+    ]
+    fit = sl.refine_poses(at(0.01), away, renderer, stages=stages, translation_unit=0.2)
+    x = fit.T_world_object_history[:, 0, 0, 0, 3]
+    assert x[5] > 0.011 and x[6] == x[0]
+    assert abs(float(fit.scene.T_world_object[0, 0, 3])) < 1e-3
 
 
 def test_auto_fits_and_says_how_well(unchecked_types):
