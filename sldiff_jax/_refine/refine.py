@@ -84,10 +84,11 @@ def refine_poses(
             begin at zero in every step, so that an optimiser that compares parameters or searches along a line
             (`optax.lbfgs`) has no use here.
         steps: how many iterates are evaluated at most, if there are no stages.
-        stages: from coarse to fine; each begins with the best poses of the one before, or with the start, if the stage
-            before found nothing with a lower loss. "auto" chooses stages and losses by what there is (mask, depth,
-            texture), shares `steps` among them, and looks afterwards whether the images bear the result out: the way to
-            fit a photo. Then the default optimiser is `LevenbergMarquardt`; a `loss` is used in all stages.
+        stages: from coarse to fine; each begins with the best poses of the one before, or where that one began, if its
+            own loss is lower there, and ends with the start if it finds nothing with a lower loss. "auto" chooses
+            stages and losses by what there is (mask, depth, texture), shares `steps` among them, and looks afterwards
+            whether the images bear the result out: the way to fit a photo. Then the default optimiser is
+            `LevenbergMarquardt`; a `loss` is used in all stages.
         hypotheses: number of starts, K: the scene's poses, and random ones around them.
         spread: angle (radians) and length (object diameters) of their offsets.
         key: random key of the offsets. Default: ``jax.random.key(0)``.
