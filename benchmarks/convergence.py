@@ -24,7 +24,7 @@ import numpy as np
 import record
 from measure import load, machine
 from recipes import METHODS, RECOMMENDED, RECOMMENDED_MANY, fit, loss_of_truth, overlap_of_starts
-from trials import LEVELS, View, draw_starts, objects, observe, seeds
+from trials import LEVELS, View, draw_starts, key_of, objects, observe, seeds
 
 import sldiff_jax as sl
 from sldiff_jax import metrics
@@ -77,7 +77,7 @@ def measure(
     diameter = mesh.diameter
     rows, steps, seconds = [], [], []
     for number, view in enumerate(views):
-        key = jax.random.key(int(np.random.default_rng(seeds(name, level, number)).integers(1 << 31)))
+        key = key_of(name, level, number)
         starts = draw_starts(key, view, LEVELS[level], starts_per_view)
         fits = fit(view, renderer, starts, METHODS[method], diameter=diameter, level=LEVELS[level])
         errors = _errors(jnp.asarray(fits.T_world_object), view.scene.T_world_object[0], mesh.vertices)

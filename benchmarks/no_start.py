@@ -17,11 +17,10 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 import numpy as np
 import record
 from measure import load, machine
-from trials import LEVELS, View, draw_starts, objects, observe, seeds
+from trials import LEVELS, View, draw_starts, key_of, objects, observe, seeds
 
 import sldiff_jax as sl
 from sldiff_jax import metrics
@@ -59,7 +58,7 @@ def search(name: str, number: int, view: View, mesh: sl.Mesh, kind: str) -> Tria
     if "no depth" in kind:
         seen = sl.Observation(seen.rgb, None, seen.mask)
     if "start" in kind:
-        key = jax.random.key(int(np.random.default_rng(seeds(name, "60+50", number)).integers(1 << 31)))
+        key = key_of(name, "60+50", number)
         starts = draw_starts(key, view, FAR, 1)[0]
     began, cpu_began = time.perf_counter(), time.process_time()
     found = sl.find_poses(seen, mesh, view.scene.camera, starts=starts)

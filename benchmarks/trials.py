@@ -146,6 +146,11 @@ def seeds(*names: str | int) -> list[int]:
     return [zlib.crc32(str(name).encode()) for name in names]
 
 
+def key_of(*names: str | int) -> jax.Array:
+    """A random key that is made of the same."""
+    return jax.random.key(int(np.random.default_rng(seeds(*names)).integers(1 << 31)))
+
+
 def _centred(mesh: sl.Mesh) -> sl.Mesh:
     T = np.eye(4)
     T[:3, 3] = -mesh.bounds.mean(axis=0)

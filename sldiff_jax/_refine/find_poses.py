@@ -24,7 +24,7 @@ from ..mesh_renderer import Mesh, MeshRenderer
 from ..mesh_renderer.meshes.symmetries import colors_agree
 from .descent import with_poses
 from .placement import Box, measured_distance, place
-from .refinement import Refinement, Status
+from .refinement import Refinement, Status, doubted
 from .search import Poses, Search, View
 
 MARGIN = 0.3
@@ -128,8 +128,7 @@ def find_poses(
         found = dataclasses.replace(found, scene=scene, status=Status.LOST)
     if len(found.alternatives):
         several = f"{len(found.alternatives)} other poses fit about as well; if they show the same, give symmetries"
-        status = Status.DOUBTFUL if found.status.trusted else found.status
-        found = dataclasses.replace(found, status=status, doubts=(*found.doubts, several))
+        found = doubted(found, several)
     scene = dataclasses.replace(found.scene, camera=camera)
     return dataclasses.replace(found, scene=scene, seconds=time.perf_counter() - began)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from typing import Any, NamedTuple
 
@@ -182,6 +183,12 @@ class Refinement(eqx.Module):
     seconds: float
     seconds_per_step: float
     state: Any
+
+
+def doubted(found: Refinement, why: str) -> Refinement:
+    """The same, with one more doubt: no longer to be trusted."""
+    status = Status.DOUBTFUL if found.status.trusted else found.status
+    return dataclasses.replace(found, status=status, doubts=(*found.doubts, why))
 
 
 class End(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from .._losses.loss import Loss
 from .._refine.hypotheses import random_starts
 from .._refine.options import Callback
 from .._refine.recipe import Recipe, choose_recipe
-from .._refine.refinement import Refinement, Status
+from .._refine.refinement import Refinement, doubted
 from .._scene.scene import Scene
 from ..mesh_renderer import MeshRenderer
 from ._errors import InputError
@@ -111,17 +110,9 @@ def fit_photo(
         others = refinement.alternatives[:, 0]
     else:
         others = other_poses(inputs.found, inputs.mesh)
-        refinement = _doubted(refinement, len(others))
+        if len(others):
+            refinement = doubted(refinement, "more than one pose explains the photo: see hypotheses.png")
     return PhotoFit(refinement, recipe, window, float(start_loss), others)
-
-
-def _doubted(refinement: Refinement, others: int) -> Refinement:
-    """The fit of one of several poses that a search left is not to be trusted, however well it went."""
-    if not others:
-        return refinement
-    status = Status.DOUBTFUL if refinement.status.trusted else refinement.status
-    doubts = (*refinement.doubts, "more than one pose explains the photo: see hypotheses.png")
-    return dataclasses.replace(refinement, status=status, doubts=doubts)
 
 
 def _seen(inputs: Inputs, window: Window, longer_side: int) -> Observation:
