@@ -182,6 +182,17 @@ def test_a_start_that_does_not_overlap_is_told_from_one_that_came_home():
     assert home.status.trusted and abs(float(home.scene.T_world_object[0, 0, 3]) - 0.12) < 0.02
 
 
+@pytest.mark.parametrize("first_rate", [1e-6, 1e-5, 0.0])
+def test_an_optimiser_that_begins_slowly_is_not_done_at_once(first_rate):
+    renderer = printed_square()
+    seen = sl.Observation(mask=sl.render(at(0.0), renderer).mask)
+    slow = optax.adam(optax.warmup_cosine_decay_schedule(first_rate, 0.03, 8, 30))
+    fit = sl.refine_poses(
+        at(0.02), seen, renderer, loss=sl.silhouette_loss, optimizer=slow, steps=30, translation_unit=0.2
+    )
+    assert len(fit.loss_history) > 8 and fit.loss < 0.2 * fit.loss_history[0, 0]
+
+
 def leave(rendering, observation):
     """A loss that leads away."""
     return -jnp.mean(rendering.mask * jnp.linspace(0, 1, 48))
