@@ -102,13 +102,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     first_load, began = load(), time.perf_counter()
     trials = []
-    for name, mesh in objects().items():
-        if name not in options.objects:
-            continue
-        if mesh is None:
-            print(f"{name}: skipped, the recorded data is not there (set SLDIFF_SHARED to its folder)")
-            continue
-        for number in range(options.views):
+    meshes = {name: mesh for name, mesh in objects().items() if name in options.objects}
+    for name in [name for name, mesh in meshes.items() if mesh is None]:
+        print(f"{name}: skipped, the recorded data is not there (set SLDIFF_SHARED to its folder)")
+        del meshes[name]
+    for number in range(options.views):
+        for name, mesh in meshes.items():
             view = observe(mesh, np.random.default_rng(seeds(name, number)), disturbed=True)
             for kind in options.kinds:
                 trials.append(search(name, number, view, mesh, kind))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from .._gradients.rendering import Rendering
@@ -32,23 +30,16 @@ def gaussian(sigma: float) -> tuple[float, ...]:
 def smooth(
     image: Float[Array, "height width *channels"], kernel: tuple[float, ...], *, stride: int = 1
 ) -> Float[Array, "rows columns *channels"]:
-    """Convolves rows and columns with one kernel, the border repeated, and keeps every `stride`-th pixel of each."""
-    (smoothed,) = smooth_together([image], kernel, stride=stride)
-    return smoothed
+    """Convolves rows and columns with one kernel, the border repeated, and keeps every `stride`-th pixel of each.
 
-
-def smooth_together(
-    images: Sequence[Float[Array, "height width ..."]], kernel: tuple[float, ...], *, stride: int = 1
-) -> list[Float[Array, "rows columns ..."]]:
-    """`smooth` of images of one size, all at once."""
-    height, width = images[0].shape[:2]
-    flat = [image.reshape(height, width, -1) for image in images]
-    planes = jnp.moveaxis(jnp.concatenate(flat, axis=-1), -1, 0)
+    Images that no loss uses cost nothing if each is smoothed by itself: together they have one derivative.
+    """
+    height, width = image.shape[:2]
+    planes = jnp.moveaxis(image.reshape(height, width, -1), -1, 0)
     for axis in (1, 2):
         planes = _smooth_axis(planes, axis, kernel, stride)
-    ends = np.cumsum([image.shape[-1] for image in flat])[:-1].tolist()
-    parts = jnp.split(jnp.moveaxis(planes, 0, -1), ends, axis=-1)
-    return [part.reshape(*part.shape[:2], *image.shape[2:]) for part, image in zip(parts, images)]
+    smoothed = jnp.moveaxis(planes, 0, -1)
+    return smoothed.reshape(*smoothed.shape[:2], *image.shape[2:])
 
 
 def _smooth_axis(planes: Array, axis: int, kernel: tuple[float, ...], stride: int) -> Array:
@@ -116,11 +107,12 @@ def smooth_both(
         surface = bare_surface(rendering, observation, observation.rgb)
     if surface is not None:
         weight = surface.weight[..., None]
-        share, *images = smooth_together(
-            [surface.weight, surface.rendered * weight, surface.observed * weight], kernel, stride=stride
-        )
+        share = smooth(surface.weight, kernel, stride=stride)
         enough = share > 1e-3
-        images = [image / jnp.where(enough, share, 1)[..., None] for image in images]
+        images = [
+            smooth(image * weight, kernel, stride=stride) / jnp.where(enough, share, 1)[..., None]
+            for image in (surface.rendered, surface.observed)
+        ]
         surface = Surface(*images, weight=jnp.where(enough, share, 0))
     smoothed = smooth_rendering(rendering, kernel, stride=stride)
     fields = (smoothed.rgb, smoothed.depth, smoothed.mask, smoothed.object_masks)
@@ -130,35 +122,26 @@ def smooth_both(
 def smooth_rendering(rendering: Rendering, kernel: tuple[float, ...], *, stride: int = 1) -> Rendering:
     """All images of a rendering, smoothed. Depth is averaged over the pixels that have one."""
     masks = rendering.object_masks
-    images = [rendering.rgb, *_depth_and_measured(rendering.depth), rendering.mask]
-    images += [] if masks is None else [jnp.moveaxis(masks, 0, -1)]
-    rgb, depth, measured, mask, *masks = smooth_together(images, kernel, stride=stride)
     return Rendering(
-        rgb=rgb,
-        depth=_mean_depth(depth, measured),
-        mask=mask,
-        object_masks=jnp.moveaxis(masks[0], -1, 0) if masks else None,
+        rgb=smooth(rendering.rgb, kernel, stride=stride),
+        depth=_smooth_depth(rendering.depth, kernel, stride),
+        mask=smooth(rendering.mask, kernel, stride=stride),
+        object_masks=None if masks is None else jax.vmap(lambda mask: smooth(mask, kernel, stride=stride))(masks),
     )
 
 
 def smooth_observation(observation: Observation, kernel: tuple[float, ...], *, stride: int = 1) -> Observation:
     """All images of an observation, smoothed. Depth is averaged over the pixels that have one."""
-    images = {name: getattr(observation, name) for name in ("rgb", "depth", "mask", "weight")}
-    images = {name: image for name, image in images.items() if image is not None}
+    images = {name: getattr(observation, name) for name in ("rgb", "mask", "weight")}
+    smoothed = {name: smooth(image, kernel, stride=stride) for name, image in images.items() if image is not None}
     if observation.depth is not None:
-        images["depth"], images["measured"] = _depth_and_measured(observation.depth)
-    smoothed = dict(zip(images, smooth_together(list(images.values()), kernel, stride=stride)))
-    if observation.depth is not None:
-        smoothed["depth"] = _mean_depth(smoothed["depth"], smoothed.pop("measured"))
+        smoothed["depth"] = _smooth_depth(observation.depth, kernel, stride)
     # Not through the constructor, which would check the values again.
     return eqx.tree_at(lambda o: [getattr(o, name) for name in smoothed], observation, list(smoothed.values()))
 
 
-def _depth_and_measured(depth: ScalarImage) -> tuple[ScalarImage, ScalarImage]:
-    return depth, (depth > 0).astype(depth.dtype)
-
-
-def _mean_depth(depth: ScalarImage, measured: ScalarImage) -> ScalarImage:
-    """From smoothed images; zero where most of the kernel's weight lies on pixels without a depth."""
+def _smooth_depth(depth: ScalarImage, kernel: tuple[float, ...], stride: int) -> Float[Array, "rows columns"]:
+    """The mean of the pixels that have a depth; zero where most of the kernel's weight lies on pixels without one."""
+    measured = smooth((depth > 0).astype(depth.dtype), kernel, stride=stride)
     enough = measured > 0.5
-    return jnp.where(enough, depth / jnp.where(enough, measured, 1), 0)
+    return jnp.where(enough, smooth(depth, kernel, stride=stride) / jnp.where(enough, measured, 1), 0)

@@ -33,6 +33,8 @@ SCORED, COARSE = 32, 64
 """Sides of the images, pixels, by which poses are scored and moved first, and in which colours join in."""
 UNLIKELY = 5.0
 """Factor between the size in the image and the measured distance that no hidden part explains."""
+SOME = 100
+"""Rotations, about, that tell how far away an object of that size would be."""
 ROUNDS = ("score", "outline", "colours", "around", "fine")
 """What happens to the poses, in this order."""
 
@@ -200,10 +202,9 @@ def _placed(mesh: Mesh, camera: Camera, box: Box, distance: float | None, rotati
     turn = jax.random.orthogonal(key, 3, dtype=dtype)
     R = np.asarray(even_rotations(rotations) @ (turn * jnp.linalg.det(turn)), np.float64)
     vertices, intrinsics = np.asarray(mesh.vertices, np.float64), np.asarray(camera.intrinsics, np.float64)
-    by_size = place(R, vertices, intrinsics, box)
-    expected = float(np.median(by_size[:, 2, 3]))
-    _check_units(mesh, camera, expected, distance)
-    T = by_size if distance is None else place(R, vertices, intrinsics, box, distance=distance)
+    T = place(R, vertices, intrinsics, box, distance=distance)
+    some = T if distance is None else place(R[:: -(-rotations // SOME)], vertices, intrinsics, box)
+    _check_units(mesh, camera, float(np.median(some[:, 2, 3])), distance)
     return (np.asarray(camera.T_world_camera, np.float64) @ T).astype(dtype)
 
 
