@@ -102,12 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     first_load, began = load(), time.perf_counter()
     trials = []
-    meshes = {name: mesh for name, mesh in objects().items() if name in options.objects}
-    for name in [name for name, mesh in meshes.items() if mesh is None]:
-        print(f"{name}: skipped, the recorded data is not there (set SLDIFF_SHARED to its folder)")
-        del meshes[name]
-    for number in range(options.views):
-        for name, mesh in meshes.items():
+    meshes = objects()
+    for name in options.objects:  # one after the other: programs of all at once are more than are kept
+        mesh = meshes[name]
+        if mesh is None:
+            print(f"{name}: skipped, the recorded data is not there (set SLDIFF_SHARED to its folder)")
+            continue
+        for number in range(options.views):
             view = observe(mesh, np.random.default_rng(seeds(name, number)), disturbed=True)
             for kind in options.kinds:
                 trials.append(search(name, number, view, mesh, kind))

@@ -1,4 +1,4 @@
-"""Photos through a lens that bends straight lines, made what a pinhole camera sees; with NumPy on the host.
+"""Photos through a lens that bends straight lines, made what a pinhole camera sees.
 
 The model is OpenCV's (documentation of its module calib3d). A ray (x, y, 1) of the pinhole camera is seen at
 
@@ -11,12 +11,13 @@ with r2 = x^2 + y^2, and coefficients in the order k1, k2, p1, p2, k3, k4, k5, k
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import ArrayLike, Bool, Float, Shaped
+from jaxtyping import Array, ArrayLike, Bool, Float, Shaped
 
 from .._scene.camera import Camera
 from .._scene.transforms import is_concrete
@@ -127,10 +128,57 @@ def undistortion(
     over, under = np.polynomial.Polynomial([1, k1, k2, k3]), np.polynomial.Polynomial([1, k4, k5, k6])
     known = r2 < _fold(over, under)
     factor = np.where(known, over(r2) / np.where(known, under(r2), 1), 1)
-    columns = fx * (x * factor + 2 * p1 * x * y + p2 * (r2 + 2 * x**2)) + cx
-    rows = fy * (y * factor + p1 * (r2 + 2 * y**2) + 2 * p2 * x * y) + cy
+    x, y = _bent(x, y, factor, p1, p2)
+    columns, rows = fx * x + cx, fy * y + cy
     seen = known & (columns >= 0) & (columns <= width) & (rows >= 0) & (rows <= height)
     return Undistortion(rows - 0.5, columns - 0.5, seen)
+
+
+def through_lens(observation: Observation, camera: Camera, distortion: Float[Array, "5"]) -> Observation:
+    """`undistort` for small steps: differentiable by the camera's intrinsics and the coefficients, and traceable.
+
+    The mask stays soft, as it must to have a derivative; depth has none.
+
+    Args:
+        observation: with a weight, (H, W).
+        camera: of that size.
+        distortion: (5,) k1, k2, p1, p2, k3.
+    """
+    assert observation.weight is not None
+    k1, k2, p1, p2, k3 = distortion
+    fx, fy, cx, cy = camera.intrinsics
+    x, y = jnp.meshgrid((jnp.arange(camera.width) + 0.5 - cx) / fx, (jnp.arange(camera.height) + 0.5 - cy) / fy)
+    r2 = x**2 + y**2
+    outwards = 1 + r2 * (3 * k1 + r2 * (5 * k2 + r2 * 7 * k3)) > 0
+    x, y = _bent(x, y, 1 + r2 * (k1 + r2 * (k2 + r2 * k3)), p1, p2)
+    columns, rows = fx * x + cx - 0.5, fy * y + cy - 0.5
+    inside = (abs(columns + 0.5 - camera.width / 2) <= camera.width / 2) & (
+        abs(rows + 0.5 - camera.height / 2) <= camera.height / 2
+    )
+    seen = jax.lax.stop_gradient((inside & outwards).astype(observation.weight.dtype))
+
+    def smooth(image: Float[Array, "height width"]) -> Float[Array, "height width"]:
+        return seen * jax.scipy.ndimage.map_coordinates(image, [rows, columns], order=1, mode="nearest")
+
+    def nearest(image: Float[Array, "height width"]) -> Float[Array, "height width"]:
+        places = (
+            jnp.clip(jnp.round(place), 0, side - 1).astype(int) for place, side in zip((rows, columns), image.shape)
+        )
+        return seen * image[tuple(places)]
+
+    images = {"mask": smooth, "weight": smooth, "depth": nearest, "rgb": jax.vmap(smooth, -1, -1)}
+    sampled = {n: of(getattr(observation, n)) for n, of in images.items() if getattr(observation, n) is not None}
+    # Not through the constructor, which would check the values again.
+    return eqx.tree_at(lambda o: [getattr(o, name) for name in sampled], observation, list(sampled.values()))
+
+
+def _bent(x: Any, y: Any, factor: Any, p1: Any, p2: Any) -> tuple[Any, Any]:
+    """Where the lens shows a ray, by its radial factor and the tangential coefficients; of NumPy or JAX."""
+    r2 = x**2 + y**2
+    return (
+        x * factor + 2 * p1 * x * y + p2 * (r2 + 2 * x**2),
+        y * factor + p1 * (r2 + 2 * y**2) + 2 * p2 * x * y,
+    )
 
 
 def _fold(over: np.polynomial.Polynomial, under: np.polynomial.Polynomial) -> float:

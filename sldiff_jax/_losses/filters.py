@@ -8,27 +8,35 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._gradients.rendering import Rendering
 from .._images.observation import Observation
 from .._scene.typing import ColorImage, ScalarImage
 
-BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+Kernel = Float[Array | np.ndarray, " weights"]
+"""An odd number of weights."""
+BINOMIAL = np.array([1, 4, 6, 4, 1]) / 16
 """The low-pass of the Gaussian pyramid (Burt and Adelson 1983)."""
 
 
-def gaussian(sigma: float) -> tuple[float, ...]:
-    """The weights of a Gaussian, cut off at three sigma and normalised; (1,) for no blur."""
-    radius = math.ceil(3 * sigma)
-    if radius == 0:
-        return (1.0,)
-    weights = [math.exp(-0.5 * (x / sigma) ** 2) for x in range(-radius, radius + 1)]
-    return tuple(weight / sum(weights) for weight in weights)
+def reach(sigma: float) -> int:
+    """Pixels to either side that a Gaussian reaches: three sigma."""
+    return math.ceil(3 * sigma)
+
+
+def gaussian(sigma: float | Float[Array, ""], radius: int | None = None) -> Float[Array, " weights"]:
+    """The normalised weights of a Gaussian that reaches that far, or as far as `reach`; no blur for a sigma of 0."""
+    if radius is None:
+        radius = reach(float(sigma))
+    x = jnp.arange(-radius, radius + 1, dtype=jnp.result_type(float))
+    weights = jnp.where(sigma > 0, jnp.exp(-0.5 * (x / jnp.where(sigma > 0, sigma, 1)) ** 2), x == 0)
+    return weights / jnp.sum(weights)
 
 
 def smooth(
-    image: Float[Array, "height width *channels"], kernel: tuple[float, ...], *, stride: int = 1
+    image: Float[Array, "height width *channels"], kernel: Kernel, *, stride: int = 1
 ) -> Float[Array, "rows columns *channels"]:
     """Convolves rows and columns with one kernel, the border repeated, and keeps every `stride`-th pixel of each.
 
@@ -42,7 +50,7 @@ def smooth(
     return smoothed.reshape(*smoothed.shape[:2], *image.shape[2:])
 
 
-def _smooth_axis(planes: Array, axis: int, kernel: tuple[float, ...], stride: int) -> Array:
+def _smooth_axis(planes: Array, axis: int, kernel: Kernel, stride: int) -> Array:
     """A loop over the weights: on a CPU XLA convolves images of one channel fifty times slower than it shifts them.
 
     The sum of as many slices, written out, has for its derivative a sum of paddings, which is slow again.
@@ -57,7 +65,7 @@ def _smooth_axis(planes: Array, axis: int, kernel: tuple[float, ...], stride: in
         return total + weight * jax.lax.slice_in_dim(shifted, 0, size, stride, axis), None
 
     zeros = jnp.zeros_like(jax.lax.slice_in_dim(planes, 0, size, stride, axis))
-    return jax.lax.scan(add, zeros, (jnp.array(kernel, planes.dtype), jnp.arange(len(kernel))), unroll=4)[0]
+    return jax.lax.scan(add, zeros, (jnp.asarray(kernel, planes.dtype), jnp.arange(len(kernel))), unroll=4)[0]
 
 
 def largest_near(image: ScalarImage) -> ScalarImage:
@@ -99,7 +107,7 @@ def bare_surface(rendering: Rendering, observation: Observation, rgb: ColorImage
 
 
 def smooth_both(
-    rendering: Rendering, observation: Observation, kernel: tuple[float, ...], *, stride: int = 1
+    rendering: Rendering, observation: Observation, kernel: Kernel, *, stride: int = 1
 ) -> tuple[SmoothedRendering, Observation]:
     """A rendering and an observation, smoothed; the colours of the object also over its own pixels alone."""
     surface = rendering.surface if isinstance(rendering, SmoothedRendering) else None
@@ -119,7 +127,7 @@ def smooth_both(
     return SmoothedRendering(*fields, surface), smooth_observation(observation, kernel, stride=stride)
 
 
-def smooth_rendering(rendering: Rendering, kernel: tuple[float, ...], *, stride: int = 1) -> Rendering:
+def smooth_rendering(rendering: Rendering, kernel: Kernel, *, stride: int = 1) -> Rendering:
     """All images of a rendering, smoothed. Depth is averaged over the pixels that have one."""
     masks = rendering.object_masks
     return Rendering(
@@ -130,7 +138,7 @@ def smooth_rendering(rendering: Rendering, kernel: tuple[float, ...], *, stride:
     )
 
 
-def smooth_observation(observation: Observation, kernel: tuple[float, ...], *, stride: int = 1) -> Observation:
+def smooth_observation(observation: Observation, kernel: Kernel, *, stride: int = 1) -> Observation:
     """All images of an observation, smoothed. Depth is averaged over the pixels that have one."""
     images = {name: getattr(observation, name) for name in ("rgb", "mask", "weight")}
     smoothed = {name: smooth(image, kernel, stride=stride) for name, image in images.items() if image is not None}
@@ -140,7 +148,7 @@ def smooth_observation(observation: Observation, kernel: tuple[float, ...], *, s
     return eqx.tree_at(lambda o: [getattr(o, name) for name in smoothed], observation, list(smoothed.values()))
 
 
-def _smooth_depth(depth: ScalarImage, kernel: tuple[float, ...], stride: int) -> Float[Array, "rows columns"]:
+def _smooth_depth(depth: ScalarImage, kernel: Kernel, stride: int) -> Float[Array, "rows columns"]:
     """The mean of the pixels that have a depth; zero where most of the kernel's weight lies on pixels without one."""
     measured = smooth((depth > 0).astype(depth.dtype), kernel, stride=stride)
     enough = measured > 0.5

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from .._gradients.rendering import Rendering
 from .._images.observation import Observation
-from .filters import BINOMIAL, gaussian, smooth, smooth_both
+from .filters import BINOMIAL, gaussian, reach, smooth, smooth_both
 from .loss import Loss, Residuals
 
 
@@ -29,7 +29,7 @@ def blurred(loss: Loss, sigma: float) -> Loss:
     """
     if not 0 <= sigma < float("inf"):
         raise ValueError(f"sigma must be a standard deviation in pixels, not negative, got {sigma}.")
-    return _Blurred(loss, float(sigma)) if sigma > 0 else loss
+    return Blurred(loss, jnp.asarray(float(sigma)), reach(sigma)) if sigma > 0 else loss
 
 
 def pyramid(loss: Loss, levels: int) -> Loss:
@@ -50,9 +50,12 @@ def pyramid(loss: Loss, levels: int) -> Loss:
     return _Pyramid(loss, levels)
 
 
-class _Blurred(Loss):
+class Blurred(Loss):
+    """See `blurred`. Those of one radius (static), pixels, are one program, whatever sigma is: none for 0."""
+
     loss: Loss
-    sigma: float = eqx.field(static=True)
+    sigma: Float[Array, ""]
+    radius: int = eqx.field(static=True)
 
     def __call__(self, rendering: Rendering, observation: Observation) -> Float[Array, ""]:
         return self.loss(*self._blur(rendering, observation))
@@ -64,13 +67,12 @@ class _Blurred(Loss):
         self, rendering: Rendering, observation: Observation, smoothing: Callable[[Array], Array] | None = None
     ) -> Loss:
         def both(image: Array) -> Array:
-            return smooth(image if smoothing is None else smoothing(image), gaussian(self.sigma))
+            return smooth(image if smoothing is None else smoothing(image), gaussian(self.sigma, self.radius))
 
-        return _Blurred(self.loss.prepared(rendering, observation, both), self.sigma)
+        return Blurred(self.loss.prepared(rendering, observation, both), self.sigma, self.radius)
 
     def _blur(self, rendering: Rendering, observation: Observation) -> tuple[Rendering, Observation]:
-        kernel = gaussian(self.sigma)
-        return smooth_both(rendering, observation, kernel)
+        return smooth_both(rendering, observation, gaussian(self.sigma, self.radius))
 
 
 class _Pyramid(Loss):

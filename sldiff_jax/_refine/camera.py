@@ -27,7 +27,16 @@ from .._scene.scene import Scene
 from .._scene.transforms import in_default_dtype, is_concrete
 from .._scene.typing import Transforms
 from .descent import Method, Retraction
-from .free_camera import COUNTS, Freed, JointEquations, JointProblem, checked_free, joint_equations, joint_gradient
+from .free_camera import (
+    COUNTS,
+    POWERS,
+    Freed,
+    JointEquations,
+    JointProblem,
+    checked_free,
+    joint_equations,
+    joint_gradient,
+)
 from .least_squares import GaussNewton, LevenbergMarquardt, damped_step
 from .loop import compiled_for, first_buffers, first_rendering
 from .record import distances
@@ -48,6 +57,8 @@ class CameraRefinement(eqx.Module):
         loss_history: (S,) float.
         T_world_object_history: (S, N, 4, 4) float, metres.
         intrinsics_history: (S, 4) float: fx, fy, cx, cy, pixels.
+        distortion: (5,) float, the lens that goes with them, for `undistort`; None if there was none.
+        distortion_history: (S, 5) float, likewise.
         seconds: wall-clock time, compilation included.
     """
 
@@ -58,6 +69,8 @@ class CameraRefinement(eqx.Module):
     loss_history: np.ndarray
     T_world_object_history: np.ndarray
     intrinsics_history: np.ndarray
+    distortion: np.ndarray | None
+    distortion_history: np.ndarray | None
     seconds: float
 
 
@@ -67,6 +80,7 @@ def refine_camera(
     renderer: Renderer | DifferentiableRenderer,
     *,
     free: str | Sequence[str] = "focal_length",
+    distortion: ArrayLike | None = None,
     loss: LossFunction = default_loss,
     optimizer: Method | None = None,
     steps: int = 50,
@@ -93,8 +107,12 @@ def refine_camera(
         observation: the images to explain, of the size of the camera.
         renderer: as for `refine_poses`. Least squares with a `DifferentiableRenderer` of one's own need a ``change``
             that takes a ``projection``.
-        free: one or several of "focal_length" (one factor for fx and fy), "aspect" (a further factor for fy) and
-            "principal_point". Factors are positive throughout: their logarithm is what is sought.
+        free: one or several of "focal_length" (one factor for fx and fy), "aspect" (a further factor for fy),
+            "principal_point", and of a lens "k1", "k2", "p1", "p2", "k3" (see `undistort`). Factors are positive
+            throughout: their logarithm is what is sought.
+        distortion: (4,) or (5,) k1, k2, p1, p2, k3 of the lens through which the observation was seen, to begin with.
+            Default: zeros if one of them is free, else none. What is compared is the observation as the pinhole camera
+            would have seen it, sampled anew in every step.
         loss: as for `refine_poses`. Unknown exposure: `exposed`, or a loss that is blind to it, as the default is.
         optimizer: `LevenbergMarquardt` (default) or `GaussNewton`, with poses and camera coupled, or an optimiser of
             optax for all unknowns in one (M,) vector, each of the order of an angle.
@@ -118,6 +136,9 @@ def refine_camera(
     """
     began = time.perf_counter()
     scene, observation = in_default_dtype((scene, observation))
+    lens = _checked_lens(distortion, free)
+    if lens is not None and observation.weight is None:
+        observation = dataclasses.replace(observation, weight=jnp.ones(observation.size))
     free, method = checked_free(free), optimizer or LevenbergMarquardt()
     drawn_with = differentiable(renderer)
     _check(scene, observation, drawn_with, loss, method, steps)
@@ -131,7 +152,7 @@ def refine_camera(
     columns = [jnp.full(len(T), rotation_unit, T.dtype)] * 3 + [jnp.broadcast_to(metres, len(T)).astype(T.dtype)] * 3
     if isinstance(loss, Loss) and loss.learns:
         loss = loss.prepared(first_rendering(drawn_with, jit, scene, T), observation)
-    problem = JointProblem(scene, observation, drawn_with, loss, retraction, jnp.stack(columns, axis=-1), free)
+    problem = JointProblem(scene, observation, drawn_with, loss, retraction, jnp.stack(columns, axis=-1), free, lens)
     step = _make_step(problem, method, jit)
     state = _begin(problem, method)
     history: list[_State] = []
@@ -145,6 +166,17 @@ def refine_camera(
         if stopped or not float(state.length) >= tolerance or not bool(state.kept.visible):
             break
     return _outcome(problem, history, tolerance, stopped, time.perf_counter() - began)
+
+
+def _checked_lens(distortion: ArrayLike | None, free: str | Sequence[str]) -> Float[Array, "5"] | None:
+    """All five coefficients; None for no lens."""
+    if distortion is None:
+        names = (free,) if isinstance(free, str) else free
+        return jnp.zeros(5) if set(names) & set(POWERS) else None
+    values = np.asarray(distortion, float)
+    if values.shape not in ((4,), (5,)) or not np.isfinite(values).all():
+        raise ValueError(f"distortion must be (4,) or (5,) finite k1, k2, p1, p2, k3, got {values.tolist()}.")
+    return jnp.asarray(np.pad(values, (0, 5 - len(values))), jnp.result_type(float))
 
 
 def _check(
@@ -269,6 +301,9 @@ def _outcome(
     ranks = np.where([bool(point.visible) for point in points], np.nan_to_num(losses, nan=np.inf), np.inf)
     best = int(np.argmin(ranks))
     scenes = [problem.at(point.T_world_object, point.freed) for point in points]
+    lenses = None
+    if problem.distortion is not None:
+        lenses = np.stack([np.asarray(problem.lens(point.freed)) for point in points])
     last, first = history[-1], points[0]
     model = last.kept.equations
     newton = np.inf
@@ -290,5 +325,7 @@ def _outcome(
         loss_history=losses,
         T_world_object_history=np.stack([np.asarray(point.T_world_object) for point in points]),
         intrinsics_history=np.stack([np.asarray(one.camera.intrinsics) for one in scenes]),
+        distortion=None if lenses is None else lenses[best],
+        distortion_history=lenses,
         seconds=seconds,
     )

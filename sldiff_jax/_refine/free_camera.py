@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from .._gradients.rendering import DifferentiableRenderer, Rendering
 from .._images.observation import Observation
+from .._images.undistort import through_lens
 from .._losses.comparison import LossFunction
 from .._losses.loss import Loss
 from .._scene.camera import Camera
@@ -19,7 +20,9 @@ from .._scene.scene import Scene
 from .._scene.typing import Transform, Transforms
 from .descent import Retraction
 
-COUNTS = {"focal_length": 1, "aspect": 1, "principal_point": 2}
+POWERS = {"k1": 2, "k2": 4, "p1": 1, "p2": 1, "k3": 6}
+"""OpenCV's coefficients of a lens, in its order, and the power of the distance from the axis that each multiplies."""
+COUNTS = {"focal_length": 1, "aspect": 1, "principal_point": 2, **dict.fromkeys(POWERS, 1)}
 """How many unknowns each free part of a camera has."""
 
 Unknowns = Float[Array, " unknowns"]
@@ -32,8 +35,9 @@ class JointProblem(eqx.Module):
     """What is minimised over the poses of N objects and the P free numbers of their camera.
 
     The unknowns of a step are the (N, 6) deltas in units, and then the change of the free numbers: logarithm of the
-    factor of the focal lengths, logarithm of a further factor of fy, and the shift of the principal point in units of
-    the focal lengths. All are of the order of an angle.
+    factor of the focal lengths, logarithm of a further factor of fy, the shift of the principal point in units of the
+    focal lengths, and for each coefficient of the lens what it shifts the image's corner by, as a share of its distance
+    from the axis. All are of the order of an angle.
 
     Attributes:
         scene: labels, and the camera from which factors and shifts count; its poses are not used.
@@ -43,6 +47,8 @@ class JointProblem(eqx.Module):
         retraction: how a delta moves a pose (static).
         unit: (N, 6) float, of deltas: radians, then metres.
         free: names of `COUNTS` (static).
+        distortion: (5,) k1, k2, p1, p2, k3 of the lens from which its changes count; None for images of a pinhole
+            camera.
     """
 
     scene: Scene
@@ -52,11 +58,32 @@ class JointProblem(eqx.Module):
     retraction: Retraction = eqx.field(static=True)
     unit: Float[Array, "objects 6"]
     free: tuple[str, ...] = eqx.field(static=True)
+    distortion: Float[Array, "5"] | None = None
 
     def at(self, T_world_object: Transforms, freed: Freed) -> Scene:
         """The scene with these poses and this camera."""
         projection = freed_projection(self.scene.camera, self.free, freed)
         return eqx.tree_at(lambda s: (s.T_world_object, s.camera.projection), self.scene, (T_world_object, projection))
+
+    def lens(self, freed: Freed) -> Float[Array, "5"] | None:
+        """The coefficients with these free numbers."""
+        if self.distortion is None:
+            return None
+        camera = self.scene.camera
+        fx, fy, cx, cy = camera.intrinsics
+        corner = jnp.hypot(jnp.maximum(cx, camera.width - cx) / fx, jnp.maximum(cy, camera.height - cy) / fy)
+        values = free_values(self.free, freed)
+        return self.distortion + jnp.stack([values[name][0] / corner**power for name, power in POWERS.items()])
+
+    def seen(self, freed: Freed) -> Observation:
+        """The images as the camera with these free numbers would have seen them without its lens."""
+        distortion = self.lens(freed)
+        if distortion is None:
+            return self.observation
+        projection = freed_projection(self.scene.camera, self.free, freed)
+        return through_lens(
+            self.observation, eqx.tree_at(lambda c: c.projection, self.scene.camera, projection), distortion
+        )
 
     def moved(self, T_world_object: Transforms, freed: Freed, step: Unknowns) -> tuple[Transforms, Freed]:
         """Poses and free numbers after a step."""
@@ -76,13 +103,19 @@ def checked_free(free: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in COUNTS if name in names)
 
 
-def freed_projection(camera: Camera, free: tuple[str, ...], freed: Freed) -> Transform:
-    """(4, 4): the projection of a camera whose free numbers were changed."""
+def free_values(free: tuple[str, ...], freed: Freed) -> dict[str, Float[Array, "2"]]:
+    """The free numbers by name, one of them twice; zeros for what is not free."""
     values = dict.fromkeys(COUNTS, jnp.zeros(2, freed.dtype))
     place = 0
     for name in free:
         values[name] = jnp.broadcast_to(freed[place : place + COUNTS[name]], 2)
         place += COUNTS[name]
+    return values
+
+
+def freed_projection(camera: Camera, free: tuple[str, ...], freed: Freed) -> Transform:
+    """(4, 4): the projection of a camera whose free numbers were changed."""
+    values = free_values(free, freed)
     P = camera.projection
     # With fx = W P00 / 2 and cx = W (P02 + 1) / 2, a shift of cx by s fx adds s P00 to P02.
     shift = values["principal_point"] * jnp.stack([P[0, 0], P[1, 1]])
@@ -102,9 +135,9 @@ def joint_gradient(problem: JointProblem, T: Transforms, freed: Freed, drawing: 
     """Loss and gradient; no curvature."""
 
     def after(step: Unknowns) -> Array:
-        return problem.loss(
-            problem.renderer.images(problem.at(*problem.moved(T, freed, step)), drawing), problem.observation
-        )
+        T_next, freed_next = problem.moved(T, freed, step)
+        images = problem.renderer.images(problem.at(T_next, freed_next), drawing)
+        return problem.loss(images, problem.seen(freed_next))
 
     loss, gradient = jax.value_and_grad(after)(jnp.zeros(problem.unit.size + freed.size, freed.dtype))
     return JointEquations(loss, gradient, jnp.zeros((gradient.size, gradient.size), gradient.dtype))
@@ -115,21 +148,24 @@ def joint_equations(problem: JointProblem, T: Transforms, freed: Freed, drawing:
     scene, renderer, loss = problem.at(T, freed), problem.renderer, problem.loss
     assert isinstance(loss, Loss)
     rendering = renderer.images(scene, drawing)
-    value, image_gradient = jax.value_and_grad(loss)(rendering, problem.observation)
 
-    def values(rendering: Rendering) -> tuple[list[Array], list[Array]]:
-        parts = loss.residuals(rendering, problem.observation)
+    def value_of(rendering: Rendering, freed: Freed) -> Array:
+        return loss(rendering, problem.seen(freed))
+
+    def values(rendering: Rendering, freed: Freed) -> tuple[list[Array], list[Array]]:
+        parts = loss.residuals(rendering, problem.seen(freed))
         return [part.values for part in parts], [part.curvature() for part in parts]
 
-    _, change_of_values, curvatures = jax.linearize(values, rendering, has_aux=True)
+    value, (image_gradient, lens_gradient) = jax.value_and_grad(value_of, argnums=(0, 1))(rendering, freed)
+    _, change_of_values, curvatures = jax.linearize(values, rendering, freed, has_aux=True)
 
     def along(step: Unknowns) -> tuple[Array, list[Array]]:
         delta, more = problem.split(step)
         _, shift = jax.jvp(lambda f: freed_projection(problem.scene.camera, problem.free, f), (freed,), (more,))
         change = renderer.change(scene, drawing, delta * problem.unit, projection=shift)  # pyright: ignore[reportCallIssue]
         parts = zip(jax.tree.leaves(change), jax.tree.leaves(image_gradient))
-        slope = sum((jnp.vdot(image, by_pixel) for image, by_pixel in parts), jnp.zeros((), freed.dtype))
-        return slope, [change.astype(freed.dtype) for change in change_of_values(change)]
+        slope = sum((jnp.vdot(image, by_pixel) for image, by_pixel in parts), jnp.vdot(lens_gradient, more))
+        return slope, [change.astype(freed.dtype) for change in change_of_values(change, more)]
 
     gradient, columns = jax.lax.map(along, jnp.eye(problem.unit.size + freed.size, dtype=freed.dtype))
     products = [

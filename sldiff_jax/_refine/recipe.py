@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import equinox as eqx
@@ -13,8 +14,9 @@ from .._gradients.rendering import Rendering
 from .._images.observation import Observation
 from .._losses.colour import zncc_loss
 from .._losses.depth import depth_loss
-from .._losses.filters import smallest_near
+from .._losses.filters import reach, smallest_near
 from .._losses.loss import Loss
+from .._losses.pyramid import Blurred
 from .._losses.region import region_loss
 from .._losses.silhouette import silhouette_loss
 from .refinement import Stage
@@ -63,11 +65,18 @@ class Recipe(eqx.Module):
 
     def without_color(self) -> Recipe:
         """The same stages, in which colours inside of the object count for nothing; nothing is compiled again."""
-        stages = {
-            name: dataclasses.replace(stage, loss=weighed_loss(self.evidence, outline=name == OUTLINE, color=0.0))
-            for name, stage in self.stages.items()
-        }
+        stages = {}
+        for name, stage in self.stages.items():
+            loss = weighed_loss(self.evidence, outline=name == OUTLINE, color=0.0)
+            if isinstance(stage.loss, Blurred):
+                loss = dataclasses.replace(stage.loss, loss=loss)
+            stages[name] = dataclasses.replace(stage, loss=loss)
         return Recipe(stages, self.evidence._replace(texture=False))
+
+    def keeping_all(self) -> Recipe:
+        """The same stages, in which all starts go on to the last."""
+        stages = {name: dataclasses.replace(stage, keep=None) for name, stage in self.stages.items()}
+        return dataclasses.replace(self, stages=stages)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -98,11 +107,13 @@ def weighed_loss(evidence: Evidence, *, outline: bool, color: float = 1.0) -> Lo
     an outline without depth, of which something in front may hide a part, does not go before the print.
     What a print places need not be seen as a whole: something in front may hide a part, and nothing but depth says so.
     A mask is better than regions, and regions, which hidden parts and surroundings of the same colour mislead, count
-    less where depth and texture are there to say more. `color` is the weight of the colours inside.
+    less where depth and texture are there to say more. `color` is the weight of the colours inside, which count for
+    nothing where mask and depth tell the outline; they stay part of the loss, so that both are compiled as one.
     """
     parts: list[Loss] = []
-    if evidence.color and evidence.texture and not (outline and evidence.mask and evidence.depth):
-        parts.append(jnp.asarray(color) * zncc_loss)
+    if evidence.color and evidence.texture:
+        shape_alone = outline and evidence.mask and evidence.depth
+        parts.append(jnp.asarray(0.0 if shape_alone else color) * zncc_loss)
     if evidence.depth:
         parts.append(depth_loss.using(scale=jnp.asarray(0.03 if outline else 0.01)))
     if evidence.mask:
@@ -133,14 +144,19 @@ def choose_recipe(look: Rendering, observation: Observation, steps: int = 50, *,
     blur = BLUR * COARSE * max(observation.size)
     if evidence.texture and not (evidence.mask or evidence.depth):
         blur /= 2  # more, and regions of the same colours nearby lead away what print alone would hold
+    coarse = functools.partial(Blurred, radius=reach(blur))  # of one radius, and so compiled once
     plan = {
-        OUTLINE: (weighed_loss(evidence, outline=True), COARSE, 0.0 if evidence.mask else blur, None),
-        "blurred": (final, COARSE, blur, 1),
-        "fine": (final, 1.0, 0.0, None),
+        OUTLINE: (
+            coarse(weighed_loss(evidence, outline=True), jnp.asarray(0.0 if evidence.mask else blur)),
+            COARSE,
+            None,
+        ),
+        "blurred": (coarse(final, jnp.asarray(blur)), COARSE, 1),
+        "fine": (final, 1.0, None),
     }
     stages = {
-        name: Stage(count, scale=scale, blur=sigma, keep=keep, loss=stage_loss, hold=HOLD)
-        for count, (name, (stage_loss, scale, sigma, keep)) in zip(counts, plan.items())
+        name: Stage(count, scale=scale, keep=keep, loss=stage_loss, hold=HOLD)
+        for count, (name, (stage_loss, scale, keep)) in zip(counts, plan.items())
         if count
     }
     return Recipe(stages, evidence, chosen=loss is None)

@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -45,8 +46,7 @@ class PhotoFit(NamedTuple):
         recipe: its stages.
         window: the part of the photo that was fitted.
         start_loss: the loss of the last stage at the start.
-        others: (A, 4, 4) T_camera_object, other poses that fit about as well: of the search for the start, if there was
-            one, or of the fit.
+        others: (A, 4, 4) T_camera_object, other poses that fit about as well; symmetric ones are one.
     """
 
     refinement: Refinement
@@ -68,7 +68,7 @@ def fit_photo(
     spread: Spread | None = None,
     callback: Callback | None = None,
 ) -> PhotoFit:
-    """Fits what was read.
+    """Fits what was read: from the pose that was given, or from all that a search could not tell apart.
 
     Args:
         inputs: what was read.
@@ -95,9 +95,13 @@ def fit_photo(
         jax.random.key(spread.seed), scene, spread.hypotheses,
         rotation=math.radians(spread.degrees), translation=spread.metres or 0.1 * inputs.mesh.diameter,
     )  # fmt: skip
+    rivals = [] if inputs.found is None else other_poses(inputs.found, inputs.mesh)
+    if len(rivals):
+        starts = jnp.concatenate([starts, jnp.asarray(rivals, starts.dtype)[:, None]])
     try:
         look = render(scene, renderer)
         recipe = choose_recipe(look, observation, count_steps(optimizer, steps), loss=loss)
+        recipe = recipe.keeping_all() if len(rivals) else recipe
         refinement = fit(
             scene, observation, renderer, recipe, optimizer=optimizer, learning_rate=learning_rate, starts=starts,
             callback=callback,
@@ -106,12 +110,9 @@ def fit_photo(
         raise InputError(str(error)) from None
     first = refinement.state.first_losses
     start_loss = refinement.loss_history[0, 0] if first is None else first[0]
-    if inputs.found is None:
-        others = refinement.alternatives[:, 0]
-    else:
-        others = other_poses(inputs.found, inputs.mesh)
-        if len(others):
-            refinement = doubted(refinement, "more than one pose explains the photo: see hypotheses.png")
+    others = other_poses(refinement, inputs.mesh) if len(rivals) else refinement.alternatives[:, 0]
+    if len(others) and inputs.found is not None:
+        refinement = doubted(refinement, "more than one pose explains the photo: see hypotheses.png")
     return PhotoFit(refinement, recipe, window, float(start_loss), others)
 
 

@@ -1,5 +1,6 @@
 """Which evidence leads to which stages, and which results are borne out."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -61,20 +62,39 @@ def test_stages_follow_from_the_evidence(images, contrast, expected):
     recipe = choose_recipe(look(contrast), seen(*images))
     assert list(recipe.stages) == ["outline", "blurred", "fine"]
     assert sum(stage.steps for stage in recipe.stages.values()) == 50
-    for name, stage in recipe.stages.items():
-        left_out = {"zncc_loss"} if name == "outline" and {"mask", "depth"} <= set(images) else set()
-        assert parts(stage.loss) == expected - left_out
+    assert all(parts(getattr(stage.loss, "loss", stage.loss)) == expected for stage in recipe.stages.values())
     assert [stage.scale for stage in recipe.stages.values()] == [0.5, 0.5, 1.0]
     assert all(stage.hold > 0 for stage in recipe.stages.values())
-    assert recipe.stages["fine"].blur == 0 and recipe.stages["blurred"].keep == 1
+    assert not hasattr(recipe.stages["fine"].loss, "sigma") and recipe.stages["blurred"].keep == 1
+    assert recipe.stages["blurred"].loss.sigma > 0
+    assert (recipe.stages["outline"].loss.sigma == 0) == ("mask" in images)
     assert bool(recipe.notes) == (contrast == 0 and "rgb" in images)
 
 
 def test_a_loss_of_ones_own_is_used_in_all_stages():
     recipe = choose_recipe(look(), seen("rgb", "mask"), 20, loss=sl.l1_loss)
     assert list(recipe.stages) == ["blurred", "fine"]
-    assert all(stage.loss == sl.l1_loss for stage in recipe.stages.values())
+    assert recipe.stages["blurred"].loss.loss == recipe.stages["fine"].loss == sl.l1_loss
     assert list(choose_recipe(look(), seen("rgb"), 1).stages) == ["fine"]
+
+
+IMAGES = [("rgb", "depth", "mask"), ("rgb", "mask"), ("rgb", "depth"), ("rgb",), ("depth",)]
+
+
+@pytest.mark.parametrize("images", IMAGES)
+def test_coarse_stages_and_those_without_colours_are_compiled_as_one(images):
+    recipe = choose_recipe(look(), seen(*images))
+    losses = [stage.loss for each in (recipe, recipe.without_color()) for stage in each.stages.values()]
+    coarse = {jax.tree.structure(loss) for number, loss in enumerate(losses) if number % 3 < 2}
+    fine = {jax.tree.structure(loss) for loss in losses[2::3]}
+    assert len(coarse) == len(fine) == 1
+
+
+@pytest.mark.parametrize(("images", "count"), [(("rgb", "depth", "mask"), False), (("rgb", "mask"), True)])
+def test_colours_count_for_an_outline_unless_mask_and_depth_tell(images, count):
+    loss, rendering, observation = choose_recipe(look(), seen(*images)).stages["outline"].loss, look(), seen(*images)
+    darker = sl.Rendering(rendering.rgb[:, ::-1], rendering.depth, rendering.mask)
+    assert (float(loss(darker, observation)) != float(loss(rendering, observation))) == count
 
 
 def test_the_outline_of_a_plain_object_is_no_texture():
@@ -93,7 +113,7 @@ def doubts(images, place, contrast=0.3, moved=0.1):
     return find_doubts(agreed, evidence, moved=moved, loss=0.1, curvature=np.zeros((1, 6, 6)))
 
 
-@pytest.mark.parametrize("images", [("rgb", "depth", "mask"), ("rgb", "mask"), ("rgb", "depth"), ("rgb",), ("depth",)])
+@pytest.mark.parametrize("images", IMAGES)
 def test_a_result_that_fits_is_borne_out_and_one_beside_is_not(images):
     assert doubts(images, 0) == ()
     assert doubts(images, 11)

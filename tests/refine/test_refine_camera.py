@@ -1,5 +1,6 @@
 """`refine_camera`: focal length, aspect, principal point, each found again with the pose; and what is refused."""
 
+import dataclasses
 import math
 
 import equinox as eqx
@@ -8,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.ndimage
 
 import sldiff_jax as sl
 from sldiff_jax._gradients.black_box import differentiable
-from sldiff_jax._refine.free_camera import JointProblem, freed_projection, joint_equations, joint_gradient
+from sldiff_jax._refine.free_camera import POWERS, JointProblem, freed_projection, joint_equations, joint_gradient
 from sldiff_jax.mesh_renderer import demo_mesh
 
 WIDTH, HEIGHT = 96, 72
@@ -118,7 +120,119 @@ def test_the_exposure_with_the_pose(renderer, seen):
     assert found.gain == pytest.approx(gain, abs=0.03) and found.offset == pytest.approx(offset, abs=0.02)
 
 
+LENS = np.array([-0.22, 0.05, 0.01, -0.008, 0.01])
+WIDE = sl.Camera.from_intrinsics(130.0, 130.0, 94.0, 74.0, width=192, height=144)
+
+
+@pytest.fixture(scope="module")
+def four() -> sl.Scene:
+    """Objects in all corners of a wide image: what a lens does to one of them, a motion can do as well."""
+    places = [(-0.1, -0.07, 0.25), (0.11, -0.08, 0.28), (-0.12, 0.08, 0.27), (0.1, 0.07, 0.24)]
+    turns = [(0.4, -0.7, 0.3), (1.4, 0.2, -0.8), (-0.6, 0.5, 1.0), (2.0, -0.4, 0.1)]
+    T = [sl.se3_exp(jnp.array([*turn, 0, 0, 0])).at[:3, 3].set(jnp.array(at)) for turn, at in zip(turns, places)]
+    return sl.Scene(jnp.stack(T), WIDE)
+
+
+def bent(renderer, lens, scene: sl.Scene, fine: int = 4) -> sl.Observation:
+    """What the lens makes of a scene: for each point of the photo the ray is looked for that it bends to there."""
+    k1, k2, p1, p2, k3 = lens
+    width, height = scene.camera.width, scene.camera.height
+    large = scene.camera.resized(fine * width, fine * height)
+    rendering = sl.render(sl.Scene(scene.T_world_object, large), renderer)
+    fx, fy, cx, cy = np.asarray(large.intrinsics, np.float64)
+    row, column = np.mgrid[: fine * height, : fine * width] + 0.5
+    there = np.stack([(column - cx) / fx, (row - cy) / fy])
+    x, y = there
+    for _ in range(60):
+        r2 = x**2 + y**2
+        factor = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3
+        more = np.stack([2 * p1 * x * y + p2 * (r2 + 2 * x**2), p1 * (r2 + 2 * y**2) + 2 * p2 * x * y])
+        x, y = (there - more) / factor
+    places = [fy * y + cy - 0.5, fx * x + cx - 0.5]
+
+    def sample(image):
+        image = scipy.ndimage.map_coordinates(np.asarray(image), places, order=1, mode="nearest")
+        return image.reshape(height, fine, width, fine).mean((1, 3))
+
+    rgb = np.stack([sample(channel) for channel in np.moveaxis(np.asarray(rendering.rgb), -1, 0)], axis=-1)
+    depth = scipy.ndimage.map_coordinates(np.asarray(rendering.depth), places, order=0)[
+        fine // 2 :: fine, fine // 2 :: fine
+    ]
+    return sl.Observation(rgb=rgb, depth=depth, mask=sample(rendering.mask) > 0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("lens", "free"),
+    [(LENS * [1, 0, 0, 0, 0], "k1"), (LENS * [-0.5, 0, 1, 1, 0], ("focal_length", "k1", "p1", "p2"))],
+)
+def test_a_lens_is_found_with_the_poses(four, lens, free):
+    """By outlines and colours; with the focal length by depth, too."""
+    renderer = sl.MeshRenderer([demo_mesh()] * 4, buffers="core")
+    photo = bent(renderer, lens, four)
+    loss, wrong = sl.photometric_loss + 2.0 * sl.silhouette_loss, 130.0
+    if "focal_length" in free:
+        loss, wrong = loss + sl.depth_loss, 137.0
+    loss = sl.blurred(loss, 1.0)  # the photo was sampled twice
+    off = sl.se3_exp(jnp.array([0.03, -0.03, 0.03, 0.001, -0.001, 0.001]))
+    guess = sl.Camera.from_intrinsics(wrong, wrong, 94.0, 74.0, width=192, height=144)
+    fit = sl.refine_camera(sl.Scene(four.T_world_object @ off, guess), photo, renderer, free=free, loss=loss, steps=40)
+    assert fit.status.trusted and fit.loss < 0.2 * fit.loss_history[0]
+    assert fit.distortion == pytest.approx(lens, abs=0.025)
+    assert float(fit.scene.camera.intrinsics[0]) == pytest.approx(130, rel=0.02)
+    assert fit.distortion_history.shape == (len(fit.loss_history), 5) and not fit.distortion_history[0].any()
+    apart = np.linalg.norm(fit.scene.T_world_object[:, :3, 3] - four.T_world_object[:, :3, 3], axis=-1)
+    assert apart.max() < 0.003
+
+
 # --- what it is made of
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("lens", [LENS, -LENS])
+def test_images_through_a_known_lens_are_those_of_undistort(four, lens, known):
+    renderer = sl.MeshRenderer([demo_mesh()] * 4, buffers="core")
+    photo = dataclasses.replace(bent(renderer, lens, four), weight=jnp.ones((144, 192)))
+    straight = sl.undistort(photo, four.camera, lens)
+    free = ("k3",) if known else tuple(POWERS)
+    problem = JointProblem(
+        four, photo, differentiable(renderer), sl.l2_loss, sl.apply_twist, jnp.ones((4, 6)), free,
+        jnp.asarray(lens if known else 0 * lens),
+    )  # fmt: skip
+    corner = math.hypot(98 / 130, 74 / 130)
+    freed = jnp.zeros(1) if known else jnp.asarray(lens * [corner**power for power in POWERS.values()])
+    assert problem.lens(freed) == pytest.approx(lens, abs=1e-6)
+    seen = problem.seen(freed)
+    for name in ("rgb", "weight"):
+        np.testing.assert_allclose(getattr(seen, name), getattr(straight, name), atol=2e-4)
+    assert np.mean(np.asarray(seen.depth) != np.asarray(straight.depth)) < 1e-3
+    assert np.mean((np.asarray(seen.mask) > 0.5) != np.asarray(straight.mask)) < 1e-3
+    assert (np.asarray(seen.weight).min() == 0) == (lens[0] > 0)  # then the corners lie outside of the photo
+
+
+def test_the_gradient_by_a_lens_is_that_of_differences(four):
+    """Also in the model of least squares."""
+    renderer = sl.MeshRenderer([demo_mesh()] * 4, buffers="core")
+    photo = sl.Observation(rgb=bent(renderer, LENS, four).rgb, weight=jnp.ones((144, 192)))
+    problem = JointProblem(
+        four, photo, differentiable(renderer), sl.l2_loss, sl.apply_twist, jnp.ones((4, 6)), ("focal_length", *POWERS),
+        jnp.zeros(5),
+    )  # fmt: skip
+    drawing = problem.renderer.draw(four)
+    T, freed = four.T_world_object, jnp.asarray([0.0, -0.15, -0.05, 0.005, 0.005, -0.03])  # all is seen
+    model, reverse = joint_equations(problem, T, freed, drawing), joint_gradient(problem, T, freed, drawing)
+    rendering = problem.renderer.images(problem.at(T, freed), drawing)
+
+    def loss(freed):
+        return float(problem.loss(rendering, problem.seen(freed)))
+
+    for k in range(1, 6):
+        step = jnp.zeros(6).at[k].set(2e-4)
+        assert model.gradient[24 + k] == pytest.approx((loss(freed + step) - loss(freed - step)) / 4e-4, rel=0.05)
+    assert model.gradient == pytest.approx(
+        np.asarray(reverse.gradient), abs=2e-3 * float(jnp.abs(reverse.gradient).max())
+    )
+    assert np.linalg.eigvalsh(np.asarray(model.curvature, np.float64)).min() > -1e-6
 
 
 @pytest.mark.parametrize("free", ["focal_length", "aspect", "principal_point"])
@@ -206,8 +320,12 @@ def test_bad_input(renderer, seen, unchecked_types):
         with pytest.raises(ValueError, match=match):
             sl.refine_camera(scene, photo, renderer, **options)
 
+    for lens in ([0.1] * 3, [0.1] * 8, [np.nan] * 5, 0.1):
+        refused(r"distortion must be \(4,\) or \(5,\) finite k1, k2, p1, p2, k3", distortion=lens)
     for free in ("f", "", (), ("focal_length", "zoom")):
-        refused("free must name one or more of focal_length, aspect, principal_point, got", free=free)
+        refused(
+            "free must name one or more of focal_length, aspect, principal_point, k1, k2, p1, p2, k3, got", free=free
+        )
     refused("steps must be a positive integer, got 0", steps=0)
     refused("optimizer must be GaussNewton", optimizer="adam")
     refused("needs a Loss, which has residuals", loss=lambda rendering, observation: jnp.sum(rendering.mask))
