@@ -27,6 +27,8 @@ from .._scene.typing import ColorImage, PoseDeltas, Transform, Transforms
 from .rendering import Rendering
 from .warp_calls import call, fields, fold_batches, load_kernels
 
+KERNELS = tuple(f"sldiff_jax._gradients.kernels.{name}" for name in ("entry_point", "layers", "compositing", "motion"))
+"""Modules of kernels, in the order in which they import each other."""
 NOBODY = -1
 """The row of a sample that shows no object."""
 
@@ -271,8 +273,7 @@ def _views(T_clip_object: Transforms, footprint: Float[Array, "2"]) -> dict[str,
 
 
 def _kernels():
-    package = "sldiff_jax._gradients.kernels."
-    return load_kernels(*(package + name for name in ("entry_point", "layers", "compositing", "motion")))
+    return load_kernels(*KERNELS)
 
 
 def _layer_fields(layers: Layers) -> list[Array]:

@@ -15,13 +15,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from .threads import thread_count
+
 
 @functools.cache
 def load_kernels(*names: str) -> tuple[ModuleType, ...]:
     """Modules of kernels, in the order in which they import each other, compiled for the device that JAX uses.
 
-    Without Warp's start-up banner and its messages about compiled kernels. Compiling takes a few seconds, once per
-    machine: Warp keeps the result.
+    Without Warp's start-up banner and its messages about compiled kernels. Compiling takes a few seconds of all cores,
+    once per machine: Warp keeps the result.
     """
     import warp as wp
 
@@ -30,11 +32,9 @@ def load_kernels(*names: str) -> tuple[ModuleType, ...]:
     try:
         modules = tuple(_import_source(name) for name in names)
         device = "cpu" if jax.default_backend() == "cpu" else None
-        for module in modules:
-            if any(
-                isinstance(value, wp.Kernel) and value.module.name == module.__name__ for value in vars(module).values()
-            ):
-                wp.load_module(module, device=device)
+        own = {value.module for module in modules for value in vars(module).values() if isinstance(value, wp.Kernel)}
+        compiled = [part for part in own if part.name in names]
+        wp.force_load(device, modules=sorted(compiled, key=lambda part: part.name), max_workers=thread_count())
     finally:
         wp.config.log_level = level
     return modules

@@ -15,6 +15,8 @@ from .._gradients.rendering import Rendering
 from .._images.observation import Observation
 from .._scene.typing import ColorImage, ScalarImage
 
+DENSE = 256
+"""Pixels along a side, up to which a matrix smooths it."""
 Kernel = Float[Array | np.ndarray, " weights"]
 """An odd number of weights."""
 BINOMIAL = np.array([1, 4, 6, 4, 1]) / 16
@@ -51,11 +53,19 @@ def smooth(
 
 
 def _smooth_axis(planes: Array, axis: int, kernel: Kernel, stride: int) -> Array:
-    """A loop over the weights: on a CPU XLA convolves images of one channel fifty times slower than it shifts them.
+    """By a matrix where that is small: it compiles in a tenth of the time. Else by a loop over the weights.
 
-    The sum of as many slices, written out, has for its derivative a sum of paddings, which is slow again.
+    On a CPU XLA convolves images of one channel fifty times slower than it shifts them. The sum of as many slices,
+    written out, has for its derivative a sum of paddings, which is slow again.
     """
     size, radius = planes.shape[axis], len(kernel) // 2
+    weights = jnp.asarray(kernel, planes.dtype)
+    if size <= DENSE:
+        ends = jnp.arange(0, size, stride)[:, None] + jnp.arange(-radius, radius + 1)
+        rows = jnp.arange(len(ends))[:, None]
+        matrix = jnp.zeros((len(ends), size), planes.dtype).at[rows, jnp.clip(ends, 0, size - 1)].add(weights)
+        smoothed = jnp.tensordot(planes, matrix, ((axis,), (1,)), precision=jax.lax.Precision.HIGHEST)
+        return jnp.moveaxis(smoothed, -1, axis)
     margins = [(radius, radius) if i == axis else (0, 0) for i in range(planes.ndim)]
     padded = jax.lax.optimization_barrier(jnp.pad(planes, margins, mode="edge"))
 
@@ -65,7 +75,7 @@ def _smooth_axis(planes: Array, axis: int, kernel: Kernel, stride: int) -> Array
         return total + weight * jax.lax.slice_in_dim(shifted, 0, size, stride, axis), None
 
     zeros = jnp.zeros_like(jax.lax.slice_in_dim(planes, 0, size, stride, axis))
-    return jax.lax.scan(add, zeros, (jnp.asarray(kernel, planes.dtype), jnp.arange(len(kernel))), unroll=4)[0]
+    return jax.lax.scan(add, zeros, (weights, jnp.arange(len(kernel))), unroll=4)[0]
 
 
 def largest_near(image: ScalarImage) -> ScalarImage:

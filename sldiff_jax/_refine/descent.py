@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
@@ -105,32 +106,37 @@ class Progress(NamedTuple):
         return jnp.any((self.length >= tolerance) & self.visible & jnp.isfinite(self.loss))
 
 
+_first_trusts = jax.jit(jax.vmap(first_trust, in_axes=(None, 0)))
+
+
 def begin(method: Method, T_world_object: Float[Array, "starts objects 4 4"], steps: int) -> Progress:
     """Nothing evaluated yet."""
-    starts, dtype = len(T_world_object), T_world_object.dtype
+    starts, objects, dtype = *T_world_object.shape[:2], T_world_object.dtype
 
-    def first_memory(T: Transforms) -> Any:
-        if isinstance(method, GaussNewton):
-            return None
-        if isinstance(method, LevenbergMarquardt):
-            return first_trust(method, T)
-        return method.init(jnp.zeros_like(T, shape=(len(T), 6)))
+    def filled(value: float | bool, *shape: int, dtype: Any = dtype) -> Array:
+        return jnp.asarray(np.full(shape, value, dtype))  # JAX would compile a program for each
 
+    if isinstance(method, GaussNewton):
+        memory = None
+    elif isinstance(method, LevenbergMarquardt):
+        memory = _first_trusts(method, T_world_object)
+    else:
+        memory = jax.vmap(method.init)(filled(0, starts, objects, 6))
     return Progress(
-        step=jnp.zeros((), int),
+        step=filled(0, dtype=jnp.result_type(int)),
         T_world_object=T_world_object,
         T_anchor=T_world_object,
-        memory=jax.vmap(first_memory)(T_world_object),
-        length=jnp.full(starts, jnp.inf, dtype),
-        longest=jnp.zeros(starts, dtype),
-        newton=jnp.full(starts, jnp.inf, dtype),
-        pull=jnp.full(starts, jnp.inf, dtype),
-        curvature=jnp.zeros((*T_world_object.shape[:2], 6, 6), dtype),
-        visible=jnp.ones(starts, bool),
-        loss=jnp.zeros(starts, dtype),
-        losses=jnp.zeros((steps, starts), dtype),
-        iterates=jnp.zeros((steps, *T_world_object.shape), dtype),
-        seen=jnp.zeros((steps, starts), bool),
+        memory=memory,
+        length=filled(np.inf, starts),
+        longest=filled(0, starts),
+        newton=filled(np.inf, starts),
+        pull=filled(np.inf, starts),
+        curvature=filled(0, starts, objects, 6, 6),
+        visible=filled(True, starts, dtype=bool),
+        loss=filled(0, starts),
+        losses=filled(0, steps, starts),
+        iterates=filled(0, steps, *T_world_object.shape),
+        seen=filled(False, steps, starts, dtype=bool),
     )
 
 

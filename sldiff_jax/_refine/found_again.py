@@ -7,6 +7,7 @@ most of them agree on (RANSAC: Fischler and Bolles 1981), since patches of hidde
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -36,6 +37,8 @@ LEAST_AGREEMENT = 0.5
 """The share of the patches that must agree: fewer may do so by chance where much of the surface looks alike."""
 FARTHEST = 0.8
 """Radians, or sizes of the visible part, that a look may move the object by."""
+
+_exp = jax.jit(se3_exp)
 
 
 def found_again(
@@ -129,6 +132,6 @@ def agreed_motion(
     if agreeing.sum() < FEWEST or np.linalg.norm(motion[:3]) > FARTHEST or np.linalg.norm(motion[3:]) > FARTHEST:
         return None
     T = np.eye(4)
-    T[:3, :3] = np.asarray(se3_exp(jnp.asarray([*motion[:3], 0.0, 0.0, 0.0])))[:3, :3]
+    T[:3, :3] = np.asarray(_exp(jnp.asarray([*motion[:3], 0.0, 0.0, 0.0])))[:3, :3]
     T[:3, 3] = middle + size * motion[3:] - T[:3, :3] @ middle
     return T, float(agreeing.mean())

@@ -107,6 +107,9 @@ def _check_fits(
     check_fits(compiled, args, scene, starts, getattr(renderer, "supersample", 1))
 
 
+_active = jax.jit(Progress.active)
+
+
 def make_loop(problem: Problem, method: Method, jit: bool) -> Loop:
     """The loop over steps. What is compiled serves again in the next call with the same kind of problem.
 
@@ -165,7 +168,7 @@ def run(
         if report is not None and report(progress):
             stopped = True
             break
-        if target == until or not bool(progress.active(tolerance)):
+        if target == until or not bool(_active(progress, tolerance)):
             break
         target = until if report is None else target + 1
     ended = time.perf_counter()

@@ -60,7 +60,7 @@ class State(NamedTuple):
     @property
     def fallback(self) -> Float[Array, "starts objects 4 4"]:
         """(K, N, 4, 4): what each must be better than: where it began, or the first of all if that was given up."""
-        return self.T_first[jnp.asarray(self.starts if 0 in self.starts else [0] * len(self.starts))]
+        return jnp.asarray(np.asarray(self.T_first)[list(self.starts if 0 in self.starts else [0] * len(self.starts))])
 
     @property
     def began_before(self) -> Float[Array, "starts objects 4 4"]:

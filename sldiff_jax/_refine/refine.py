@@ -193,7 +193,8 @@ def _run_stage(options: Options, state: State, stage: Stage) -> tuple[State, boo
     if state.number and state.first_losses is None:
         before, T = state.began_before, state.T_world_object
         led_away = (judge(before) < judge(T))[:, None, None, None]
-        state = state._replace(first_losses=judge(state.fallback), T_world_object=jnp.where(led_away, before, T))
+        T = jnp.asarray(np.where(led_away, np.asarray(before), np.asarray(T)))
+        state = state._replace(first_losses=judge(state.fallback), T_world_object=T)
     progress = state.progress or begin(method, state.T_world_object, stage.steps)
     report = None
     if options.callback is not None:
@@ -217,4 +218,5 @@ def _report(callback: Callback, scene: Scene, records: tuple[Record, ...], progr
     ranked = ranks(progress, last + 1)
     start = int(np.argmin(ranked.min(axis=0)))
     step = sum(len(record.losses) for record in records) + last
-    return bool(callback(step, float(ranked.min()), with_poses(scene, progress.iterates[last, start])))
+    T = jnp.asarray(np.asarray(progress.iterates)[last, start])
+    return bool(callback(step, float(ranked.min()), with_poses(scene, T)))

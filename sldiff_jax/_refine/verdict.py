@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -87,7 +88,7 @@ def agreement(look: Rendering, observation: Observation, evidence: Evidence) -> 
     mask = np.asarray(look.mask)
     if evidence.mask:
         drawn = eqx.tree_at(lambda r: r.mask, look, (look.mask > 0.5).astype(look.mask.dtype))
-        overlap = 1 - float(silhouette_loss(drawn, observation))
+        overlap = 1 - float(_silhouette_loss(drawn, observation))
     if observation.depth is not None:
         measured, rendered = np.asarray(observation.depth), np.asarray(look.depth)
         seen = (mask > 0.5) & (measured > 0) & (rendered > 0)
@@ -98,10 +99,13 @@ def agreement(look: Rendering, observation: Observation, evidence: Evidence) -> 
         inliers = float(near.sum() / max(seen.sum(), 1))
         hidden = float(nearer.sum() / max(seen.sum(), 1))
     if evidence.color and evidence.texture:
-        correlation = 1 - float(zncc_loss(look, observation))
+        correlation = 1 - float(_zncc_loss(look, observation))
     if evidence.color and not evidence.mask:
         separation = _separation(look, observation)
     return Agreement(overlap, inliers, correlation, separation, hidden)
+
+
+_silhouette_loss, _zncc_loss = (jax.jit(loss.__call__) for loss in (silhouette_loss, zncc_loss))
 
 
 def _separation(look: Rendering, observation: Observation) -> float:

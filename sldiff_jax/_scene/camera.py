@@ -8,6 +8,7 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .transforms import as_floating, inverse_transform, is_concrete
@@ -42,7 +43,7 @@ class Camera(eqx.Module):
 
     def __init__(self, projection: ArrayLike, T_world_camera: ArrayLike | None = None, *, width: int, height: int):
         self.projection = as_floating(projection, "Camera projection", (4, 4))
-        T_world_camera = jnp.eye(4, dtype=self.projection.dtype) if T_world_camera is None else T_world_camera
+        T_world_camera = np.eye(4, dtype=self.projection.dtype) if T_world_camera is None else T_world_camera
         self.T_world_camera = as_floating(T_world_camera, "Camera T_world_camera", (4, 4))
         self.width = _image_side(width, "width")
         self.height = _image_side(height, "height")
@@ -140,15 +141,7 @@ class Camera(eqx.Module):
     @property
     def intrinsics(self) -> Float[Array, "4"]:
         """(4,) float: fx, fy, cx, cy in pixels, as `Camera.from_intrinsics` takes them."""
-        P = self.projection
-        return jnp.stack(
-            [
-                0.5 * self.width * P[0, 0],
-                0.5 * self.height * P[1, 1],
-                0.5 * self.width * (P[0, 2] + 1),
-                0.5 * self.height * (P[1, 2] + 1),
-            ]
-        )
+        return _intrinsics(self.projection, self.width, self.height)
 
     def resized(self, width: int, height: int) -> Camera:
         """The same view sampled at another resolution: NDC, and so the projection, stay as they are."""
@@ -175,6 +168,11 @@ class Camera(eqx.Module):
         x = P[0] * (self.width / width) + P[3] * ((self.width - 2 * left) / width - 1)
         y = P[1] * (self.height / height) + P[3] * ((self.height - 2 * top) / height - 1)
         return dataclasses.replace(self, projection=P.at[0].set(x).at[1].set(y), width=width, height=height)
+
+
+@jax.jit
+def _intrinsics(P: Transform, width: ArrayLike, height: ArrayLike) -> Float[Array, "4"]:
+    return 0.5 * jnp.stack([width * P[0, 0], height * P[1, 1], width * (P[0, 2] + 1), height * (P[1, 2] + 1)])
 
 
 @jax.jit

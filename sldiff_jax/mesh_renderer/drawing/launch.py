@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ..._gradients.moving_images import Layers
+from ..._gradients.moving_images import KERNELS, Layers
 from ..._gradients.warp_calls import call, fields, fold_batches, load_kernels
 from .geometry import Geometry
 
@@ -112,7 +112,7 @@ def _meshes(geometry: Geometry) -> list[Array]:
 
 
 def _kernels() -> tuple[ModuleType, ...]:
+    """With those of the derivative: what is compiled together takes all cores, and what draws is mostly fitted next."""
     package = "sldiff_jax.mesh_renderer.drawing.kernels."
     names = ("visibility", "textures", "shading", "buffers", "outlines")
-    _, *modules = load_kernels("sldiff_jax._gradients.kernels.layers", *(package + name for name in names))
-    return tuple(modules[-3:])
+    return load_kernels(*KERNELS, *(package + name for name in names))[-3:]
