@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import importlib.util
@@ -37,7 +38,18 @@ def load_kernels(*names: str) -> tuple[ModuleType, ...]:
         wp.force_load(device, modules=sorted(compiled, key=lambda part: part.name), max_workers=thread_count())
     finally:
         wp.config.log_level = level
+    _keep_clients()
     return modules
+
+
+def _keep_clients() -> None:
+    """Lets a process end while JAX still computes what nobody waits for.
+
+    What JAX runs elsewhere calls Warp through Python, and waits forever for its lock once Python ends; JAX's client,
+    when Python frees it, waits for that in turn. It is not freed if there is one reference too many.
+    """
+    for client in {id(device.client): device.client for device in jax.local_devices()}.values():
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(client))
 
 
 def _import_source(name: str) -> ModuleType:

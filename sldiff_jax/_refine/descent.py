@@ -101,7 +101,7 @@ class Progress(NamedTuple):
     iterates: Float[Array, "steps starts objects 4 4"]
     seen: Bool[Array, "steps starts"]
 
-    def active(self, tolerance: float) -> Bool[Array, ""]:
+    def active(self, tolerance: float | Float[Array, ""]) -> Bool[Array, ""]:
         """Whether any start can still improve."""
         return jnp.any((self.length >= tolerance) & self.visible & jnp.isfinite(self.loss))
 

@@ -21,7 +21,6 @@ from .._scene.even_rotations import even_rotations
 from .._scene.scene import Scene
 from .._scene.transforms import in_default_dtype
 from ..mesh_renderer import Mesh, MeshRenderer
-from ..mesh_renderer.meshes.symmetries import colors_agree
 from .descent import with_poses
 from .placement import Box, measured_distance, place
 from .refinement import Refinement, Status, doubted
@@ -145,6 +144,8 @@ def _check_symmetries(mesh: Mesh, symmetries: np.ndarray) -> None:
     """Warns of symmetries of the shape that the colours do not have."""
     if symmetries.ndim != 3 or symmetries.shape[1:] != (4, 4):
         raise ValueError(f"find_poses symmetries must have shape (S, 4, 4), got {symmetries.shape}.")
+    from ..mesh_renderer.meshes.symmetries import colors_agree  # needed by few, and slow to import
+
     differ = np.flatnonzero(~colors_agree(mesh, symmetries))
     if differ.size:
         warnings.warn(

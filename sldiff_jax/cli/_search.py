@@ -17,7 +17,6 @@ from .._refine.placement import Box
 from .._refine.refinement import Refinement
 from .._scene.camera import Camera
 from ..mesh_renderer import Mesh
-from ..mesh_renderer.meshes.symmetries import find_symmetries
 from ._errors import InputError
 from ._images import Images
 
@@ -73,6 +72,8 @@ def other_poses(found: Refinement, mesh: Mesh) -> np.ndarray:
     """(A, 4, 4): what fits about as well as the best pose, and does not show the same by a symmetry of the mesh."""
     others = found.alternatives
     if len(others):
+        from ..mesh_renderer.meshes.symmetries import find_symmetries  # slow to import
+
         symmetries = [np.asarray(find_symmetries(mesh).transforms())]
         others = alternatives(found.T_world_object, found.losses, np.array([mesh.diameter]), symmetries)
     return others[:, 0]
