@@ -53,7 +53,7 @@ def smooth(
 
 
 def _smooth_axis(planes: Array, axis: int, kernel: Kernel, stride: int) -> Array:
-    """By a matrix where that is small: it compiles in a tenth of the time. Else by a loop over the weights.
+    """By a matrix where that is small: it compiles in a third of the time. Else by a loop over the weights.
 
     On a CPU XLA convolves images of one channel fifty times slower than it shifts them. The sum of as many slices,
     written out, has for its derivative a sum of paddings, which is slow again.
