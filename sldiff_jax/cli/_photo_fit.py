@@ -111,7 +111,8 @@ def fit_photo(
     first = refinement.state.first_losses
     start_loss = refinement.loss_history[0, 0] if first is None else first[0]
     others = other_poses(refinement, inputs.mesh) if len(rivals) else refinement.alternatives[:, 0]
-    if len(others) and inputs.found is not None:
+    # Without depth, the colours of what is seen from behind may fit better than those of the truth in another light.
+    if inputs.found is not None and (len(others) or (len(rivals) and inputs.depth is None)):
         refinement = doubted(refinement, "more than one pose explains the photo: see hypotheses.png")
     return PhotoFit(refinement, recipe, window, float(start_loss), others)
 
