@@ -128,10 +128,8 @@ def undistortion(
     over, under = np.polynomial.Polynomial([1, k1, k2, k3]), np.polynomial.Polynomial([1, k4, k5, k6])
     known = r2 < _fold(over, under)
     factor = np.where(known, over(r2) / np.where(known, under(r2), 1), 1)
-    x, y = _bent(x, y, factor, p1, p2)
-    columns, rows = fx * x + cx, fy * y + cy
-    seen = known & (columns >= 0) & (columns <= width) & (rows >= 0) & (rows <= height)
-    return Undistortion(rows - 0.5, columns - 0.5, seen)
+    rows, columns, inside = _in_photo(x, y, factor, p1, p2, (fx, fy, cx, cy), width, height)
+    return Undistortion(rows, columns, known & inside)
 
 
 def through_lens(observation: Observation, camera: Camera, distortion: Float[Array, "5"]) -> Observation:
@@ -150,11 +148,8 @@ def through_lens(observation: Observation, camera: Camera, distortion: Float[Arr
     x, y = jnp.meshgrid((jnp.arange(camera.width) + 0.5 - cx) / fx, (jnp.arange(camera.height) + 0.5 - cy) / fy)
     r2 = x**2 + y**2
     outwards = 1 + r2 * (3 * k1 + r2 * (5 * k2 + r2 * 7 * k3)) > 0
-    x, y = _bent(x, y, 1 + r2 * (k1 + r2 * (k2 + r2 * k3)), p1, p2)
-    columns, rows = fx * x + cx - 0.5, fy * y + cy - 0.5
-    inside = (abs(columns + 0.5 - camera.width / 2) <= camera.width / 2) & (
-        abs(rows + 0.5 - camera.height / 2) <= camera.height / 2
-    )
+    factor = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    rows, columns, inside = _in_photo(x, y, factor, p1, p2, (fx, fy, cx, cy), camera.width, camera.height)
     seen = jax.lax.stop_gradient((inside & outwards).astype(observation.weight.dtype))
 
     def smooth(image: Float[Array, "height width"]) -> Float[Array, "height width"]:
@@ -172,13 +167,18 @@ def through_lens(observation: Observation, camera: Camera, distortion: Float[Arr
     return eqx.tree_at(lambda o: [getattr(o, name) for name in sampled], observation, list(sampled.values()))
 
 
-def _bent(x: Any, y: Any, factor: Any, p1: Any, p2: Any) -> tuple[Any, Any]:
-    """Where the lens shows a ray, by its radial factor and the tangential coefficients; of NumPy or JAX."""
+def _in_photo(
+    x: Any, y: Any, factor: Any, p1: Any, p2: Any, intrinsics: Sequence[Any], width: int, height: int
+) -> tuple[Any, Any, Any]:
+    """Rows and columns at which the lens shows rays, by its radial factor and tangential coefficients; of NumPy or JAX.
+
+    The centre of the first pixel is at 0. And whether that is inside of the photo.
+    """
+    fx, fy, cx, cy = intrinsics
     r2 = x**2 + y**2
-    return (
-        x * factor + 2 * p1 * x * y + p2 * (r2 + 2 * x**2),
-        y * factor + p1 * (r2 + 2 * y**2) + 2 * p2 * x * y,
-    )
+    columns = fx * (x * factor + 2 * p1 * x * y + p2 * (r2 + 2 * x**2)) + cx
+    rows = fy * (y * factor + p1 * (r2 + 2 * y**2) + 2 * p2 * x * y) + cy
+    return rows - 0.5, columns - 0.5, (columns >= 0) & (columns <= width) & (rows >= 0) & (rows <= height)
 
 
 def _fold(over: np.polynomial.Polynomial, under: np.polynomial.Polynomial) -> float:

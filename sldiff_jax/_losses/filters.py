@@ -28,10 +28,8 @@ def reach(sigma: float) -> int:
     return math.ceil(3 * sigma)
 
 
-def gaussian(sigma: float | Float[Array, ""], radius: int | None = None) -> Float[Array, " weights"]:
-    """The normalised weights of a Gaussian that reaches that far, or as far as `reach`; no blur for a sigma of 0."""
-    if radius is None:
-        radius = reach(float(sigma))
+def gaussian(sigma: float | Float[Array, ""], radius: int) -> Float[Array, " weights"]:
+    """The normalised weights of a Gaussian that reaches that far (see `reach`); no blur for a sigma of 0."""
     x = jnp.arange(-radius, radius + 1, dtype=jnp.result_type(float))
     weights = jnp.where(sigma > 0, jnp.exp(-0.5 * (x / jnp.where(sigma > 0, sigma, 1)) ** 2), x == 0)
     return weights / jnp.sum(weights)

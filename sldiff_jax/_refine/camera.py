@@ -136,10 +136,10 @@ def refine_camera(
     """
     began = time.perf_counter()
     scene, observation = in_default_dtype((scene, observation))
+    free, method = checked_free(free), optimizer or LevenbergMarquardt()
     lens = _checked_lens(distortion, free)
     if lens is not None and observation.weight is None:
         observation = dataclasses.replace(observation, weight=jnp.ones(observation.size))
-    free, method = checked_free(free), optimizer or LevenbergMarquardt()
     drawn_with = differentiable(renderer)
     _check(scene, observation, drawn_with, loss, method, steps)
     T = scene.T_world_object
@@ -168,11 +168,10 @@ def refine_camera(
     return _outcome(problem, history, tolerance, stopped, time.perf_counter() - began)
 
 
-def _checked_lens(distortion: ArrayLike | None, free: str | Sequence[str]) -> Float[Array, "5"] | None:
+def _checked_lens(distortion: ArrayLike | None, free: tuple[str, ...]) -> Float[Array, "5"] | None:
     """All five coefficients; None for no lens."""
     if distortion is None:
-        names = (free,) if isinstance(free, str) else free
-        return jnp.zeros(5) if set(names) & set(POWERS) else None
+        return jnp.zeros(5) if set(free) & set(POWERS) else None
     values = np.asarray(distortion, float)
     if values.shape not in ((4,), (5,)) or not np.isfinite(values).all():
         raise ValueError(f"distortion must be (4,) or (5,) finite k1, k2, p1, p2, k3, got {values.tolist()}.")

@@ -80,10 +80,7 @@ class JointProblem(eqx.Module):
         distortion = self.lens(freed)
         if distortion is None:
             return self.observation
-        projection = freed_projection(self.scene.camera, self.free, freed)
-        return through_lens(
-            self.observation, eqx.tree_at(lambda c: c.projection, self.scene.camera, projection), distortion
-        )
+        return through_lens(self.observation, self.at(self.scene.T_world_object, freed).camera, distortion)
 
     def moved(self, T_world_object: Transforms, freed: Freed, step: Unknowns) -> tuple[Transforms, Freed]:
         """Poses and free numbers after a step."""

@@ -46,7 +46,7 @@ class PhotoFit(NamedTuple):
         recipe: its stages.
         window: the part of the photo that was fitted.
         start_loss: the loss of the last stage at the start.
-        others: (A, 4, 4) T_camera_object, other poses that fit about as well; symmetric ones are one.
+        others: (A, 4, 4) T_camera_object, other poses that fit about as well; after a search, symmetric ones are one.
     """
 
     refinement: Refinement

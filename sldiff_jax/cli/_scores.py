@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from .._losses.silhouette import OCCLUDER_MARGIN
+from ..metrics import rotation_error, translation_error
 
 
 class Scores(NamedTuple):
@@ -66,6 +67,4 @@ def depth_residual(
 
 def pose_distance(T_a: Float[np.ndarray, "4 4"], T_b: Float[np.ndarray, "4 4"]) -> tuple[float, float]:
     """Angle in degrees and distance in millimetres between two poses of one object."""
-    T_a, T_b = (np.asarray(T, np.float64) for T in (T_a, T_b))
-    chord = np.linalg.norm(T_a[:3, :3] - T_b[:3, :3]) / math.sqrt(8)  # the sine of half the angle
-    return 2 * math.degrees(math.asin(min(chord, 1.0))), 1e3 * float(np.linalg.norm(T_a[:3, 3] - T_b[:3, 3]))
+    return math.degrees(rotation_error(T_a, T_b)), 1e3 * float(translation_error(T_a, T_b))

@@ -7,7 +7,7 @@ import pytest
 import scipy.ndimage
 from loss_images import make_rendering, observed
 
-from sldiff_jax._losses.filters import BINOMIAL, gaussian, smooth, smooth_observation, smooth_rendering
+from sldiff_jax._losses.filters import BINOMIAL, gaussian, reach, smooth, smooth_observation, smooth_rendering
 
 
 def filtered(image: np.ndarray, kernel, stride: int = 1) -> np.ndarray:
@@ -21,18 +21,19 @@ def test_gaussian_weights(sigma):
     impulse = np.zeros(41)
     impulse[20] = 1
     expected = scipy.ndimage.gaussian_filter1d(impulse, sigma, radius=int(np.ceil(3 * sigma)))
-    kernel = np.array(gaussian(sigma))
-    np.testing.assert_allclose(kernel, expected[expected > 0], rtol=1e-5)
+    with jax.enable_x64(True):
+        kernel, wider = (np.array(gaussian(sigma, reach(sigma) + more)) for more in (0, 2))
+    np.testing.assert_allclose(kernel, expected[expected > 0], rtol=1e-12)
     assert len(kernel) % 2 == 1
-    np.testing.assert_allclose(gaussian(sigma, len(kernel) // 2 + 2)[2:-2], kernel, atol=0.01)
+    np.testing.assert_allclose(wider[2:-2] / wider[2:-2].sum(), kernel, rtol=1e-12)
 
 
 def test_no_blur_is_exact():
-    assert gaussian(0.0) == 1.0
+    assert gaussian(0.0, reach(0.0)) == 1.0
     assert gaussian(jnp.asarray(0.0), 2).tolist() == [0, 0, 1, 0, 0]
 
 
-@pytest.mark.parametrize("kernel", [BINOMIAL, gaussian(1.0), np.ones(1)])
+@pytest.mark.parametrize("kernel", [BINOMIAL, gaussian(1.0, 3), np.ones(1)])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("shape", [(9, 12), (10, 7, 3)])
 def test_smooth_is_scipys_filter(kernel, stride, shape):
@@ -47,10 +48,10 @@ def test_smoothing_commutes_with_vmap_and_keeps_constants():
     images = jnp.asarray(np.random.default_rng(1).random((2, 9, 12)), jnp.float32)
     batch = jax.vmap(lambda image: smooth(image, BINOMIAL, stride=2))(images)
     np.testing.assert_allclose(batch[1], smooth(images[1], BINOMIAL, stride=2), atol=1e-6)
-    np.testing.assert_allclose(smooth(jnp.full((9, 12, 3), 0.7), gaussian(2.0)), 0.7, rtol=1e-6)
+    np.testing.assert_allclose(smooth(jnp.full((9, 12, 3), 0.7), gaussian(2.0, 6)), 0.7, rtol=1e-6)
 
 
-@pytest.mark.parametrize("kernel", [BINOMIAL, gaussian(1.3)])
+@pytest.mark.parametrize("kernel", [BINOMIAL, gaussian(1.3, 4)])
 def test_depth_is_averaged_over_the_pixels_that_have_one(kernel):
     rng = np.random.default_rng(2)
     depth = np.where(rng.random((11, 14)) < 0.35, 0, 0.5 + 0.1 * rng.random((11, 14))).astype(np.float32)
