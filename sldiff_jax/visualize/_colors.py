@@ -26,11 +26,17 @@ _RGB_OF_LMS = np.array(
 )
 
 
-def as_float(image: AnyPicture) -> Float[np.ndarray, "_height _width 3"]:
-    """(H, W, 3) uint8, or float in [0, 1], as float32 in [0, 1]."""
+def as_picture(image: AnyPicture) -> Num[np.ndarray, "_height _width 3"]:
+    """(H, W, 3) on the host, as it is, or a ValueError."""
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"A picture must be (height, width, 3), got {image.shape}. Of an RGBA image take [..., :3].")
+    return image
+
+
+def as_float(image: AnyPicture) -> Float[np.ndarray, "_height _width 3"]:
+    """(H, W, 3) uint8, or float in [0, 1], as float32 in [0, 1]."""
+    image = as_picture(image)
     return image.astype(np.float32) / 255 if image.dtype == np.uint8 else image.astype(np.float32)
 
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
+
+import jax
 import numpy as np
+from jaxtyping import Array, ArrayLike, Float
 
 from .._gradients.rendering import Renderer
 from .._refine.refinement import Refinement
 from .._scene.scene import Scene
-from ._colors import BLUE, AnyPicture, ColorPicture, as_float
+from ..mesh_renderer import MeshRenderer
+from ._colors import BLUE, AnyPicture, ColorPicture, as_picture
 from ._overlay import overlay
+
+AT_ONCE = 4
+"""How many a `MeshRenderer` draws at once, to keep more than one core of a CPU busy."""
 
 
 def refinement_frames(
@@ -42,22 +51,42 @@ def refinement_frames(
     # The last, which is the best, is always among them.
     shares = np.linspace(1, 0, count)[::-1]
     chosen = np.unique(np.round(shares**1.5 * (len(iterates) - 1)).astype(int))
-    return [
-        draw_scene(image, _with_poses(refinement.scene, T), renderer, color=color, opacity=opacity)
-        for T in iterates[chosen]
-    ]
+    drawings = _drawings(renderer, _seen_in(image, refinement.scene), iterates[chosen])
+    return [_over(image, drawing, color, opacity) for drawing in drawings]
 
 
 def draw_scene(
     image: AnyPicture, scene: Scene, renderer: Renderer, *, color: str, opacity: float = 1.0
 ) -> ColorPicture:
     """A scene rendered at the size of an image and laid over it. (H, W, 3) uint8."""
-    picture = as_float(image)
-    camera = scene.camera.resized(picture.shape[1], picture.shape[0])
-    result = renderer(Scene(scene.T_world_object, camera, scene.instance_index))
-    mask = np.asarray(result.instance_index) > 0
-    return overlay(picture, mask, np.asarray(result.color), color=color, line_width=2, opacity=opacity)
+    (drawing,) = _drawings(renderer, _seen_in(image, scene), scene.T_world_object[None])
+    return _over(image, drawing, color, opacity)
 
 
-def _with_poses(scene: Scene, T_world_object) -> Scene:
-    return Scene(T_world_object, scene.camera, scene.instance_index)
+def _seen_in(image: AnyPicture, scene: Scene) -> Scene:
+    height, width = as_picture(image).shape[:2]
+    return dataclasses.replace(scene, camera=scene.camera.resized(width, height))
+
+
+def _drawings(
+    renderer: Renderer, scene: Scene, T_world_object: Float[ArrayLike, "drawings objects 4 4"]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The scene with one set of poses after another: (H, W) where objects are, and (H, W, 3) colours."""
+
+    def draw(T: Float[ArrayLike, "objects 4 4"]) -> tuple[Array, Array]:
+        drawn = renderer(dataclasses.replace(scene, T_world_object=T))
+        return drawn.instance_index > 0, drawn.color
+
+    at_once = min(AT_ONCE, len(T_world_object)) if isinstance(renderer, MeshRenderer) else 1
+    if at_once == 1:
+        yield from (jax.device_get(draw(T)) for T in T_world_object)
+        return
+    for first in range(0, len(T_world_object), at_once):
+        some = T_world_object[first : first + at_once]
+        padded = np.pad(some, ((0, at_once - len(some)), (0, 0), (0, 0), (0, 0)), mode="edge")  # one program for all
+        yield from list(zip(*jax.device_get(jax.vmap(draw)(padded))))[: len(some)]
+
+
+def _over(image: AnyPicture, drawing: tuple[np.ndarray, np.ndarray], color: str, opacity: float) -> ColorPicture:
+    mask, drawn = drawing
+    return overlay(image, mask, drawn, color=color, line_width=2, opacity=opacity)

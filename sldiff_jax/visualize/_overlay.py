@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from jaxtyping import ArrayLike, Float, Shaped
 
 from .._scene.scene import Scene
-from ._colors import BLUE, AnyPicture, ColorPicture, as_float, as_uint8, rgb_of
+from ._colors import BLUE, AnyPicture, ColorPicture, as_float, as_picture, as_uint8, rgb_of
 from ._object_axes import draw_object_axes
 from ._strokes import draw_strokes
 
@@ -41,7 +43,7 @@ def overlay(
     Raises:
         ValueError: if the sizes do not fit.
     """
-    picture, mask = as_float(image), np.asarray(mask)
+    picture, mask = as_picture(image), np.asarray(mask)
     height, width = mask.shape
     factor = height // picture.shape[0]
     if factor < 1 or (height, width) != (factor * picture.shape[0], factor * picture.shape[1]):
@@ -50,16 +52,18 @@ def overlay(
             f"image {picture.shape[:2]}."
         )
     picture = picture.repeat(factor, axis=0).repeat(factor, axis=1)
-    coverage = mask.astype(np.float32)
+    near = _box_around(mask, math.ceil(line_width / 2) + 2)  # nothing changes outside
+    part, coverage = as_float(picture[near]), mask[near].astype(np.float32)
     if rendered is not None:
-        drawn = as_float(rendered)
+        drawn = as_picture(rendered)
         if drawn.shape[:2] != mask.shape:
             raise ValueError(f"rendered must be as large as the mask, {mask.shape}, got {drawn.shape[:2]}.")
-        weight = (coverage * np.asarray(opacity))[..., None]
-        picture = picture + weight * (drawn - picture)
+        weight = (coverage * np.broadcast_to(opacity, mask.shape)[near])[..., None]
+        part = part + weight * (as_float(drawn[near]) - part)
     if color is not None:
-        picture = draw_strokes(picture, np.abs(_distance_to_outline(coverage)), rgb_of(color), line_width)
+        part = draw_strokes(part, np.abs(_distance_to_outline(coverage)), rgb_of(color), line_width)
     picture = as_uint8(picture)
+    picture[near] = as_uint8(part)
     return picture if axes is None else draw_object_axes(picture, axes)
 
 
@@ -76,6 +80,13 @@ def checkerboard(height: int, width: int, side: int) -> Float[np.ndarray, "heigh
     """
     rows, columns = np.arange(height) // side, np.arange(width) // side
     return ((rows[:, None] + columns) % 2).astype(np.float32)
+
+
+def _box_around(mask: Shaped[np.ndarray, "height width"], margin: int) -> tuple[slice, slice]:
+    """Rows and columns that hold the mask and so many pixels on each side; none without a mask."""
+    spans = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+    rows, columns = (slice(max(s[0] - margin, 0), s[-1] + margin + 1) if len(s) else slice(0) for s in spans)
+    return rows, columns
 
 
 def _distance_to_outline(coverage: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "height width"]:
