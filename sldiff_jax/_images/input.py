@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike
 from PIL import Image
 
-from .._scene.transforms import is_concrete
+from .._scene.transforms import is_concrete, to_jax
 from .._scene.typing import ColorImage, ScalarImage
 from .depth_files import depth_pixels
 from .files import color_pixels
@@ -125,7 +125,7 @@ def _array(value: ImageLike, name: str) -> Array:
             raise ValueError(
                 f"Observation {name} must hold numbers, got dtype {value.dtype}. Files are for Observation.load."
             )
-    return jnp.asarray(value)
+    return to_jax(value)
 
 
 def _finite_and_not_negative(image: Array) -> bool:

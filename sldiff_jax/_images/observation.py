@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._scene.transforms import is_concrete
+from .._scene.transforms import is_concrete, to_jax
 from .._scene.typing import ColorImage, ScalarImage
 from .depth_files import read_depth
 from .files import read_color, read_mask
@@ -126,7 +126,7 @@ class Observation(eqx.Module):
         if not is_concrete(*jax.tree.leaves(self)):
             raise ValueError("Observation.resized works on the host. Call it before jit, vmap and grad, not within.")
         rgb, depth, mask, weight = (
-            None if image is None else jnp.asarray(reduced(_on_host(image), width, height).astype(image.dtype))
+            None if image is None else to_jax(reduced(_on_host(image), width, height).astype(image.dtype))
             for image, reduced in (
                 (self.rgb, reduce_color),
                 (self.depth, reduce_depth),
@@ -169,11 +169,14 @@ class Observation(eqx.Module):
         (y, y_end, y_pad), (x, x_end, x_pad) = spans
 
         def cut(image: Array) -> Array:
-            return jnp.pad(image[y:y_end, x:x_end], [y_pad, x_pad, *[(0, 0)] * (image.ndim - 2)])
+            pads = [y_pad, x_pad, *[(0, 0)] * (image.ndim - 2)]
+            if is_concrete(image):  # without programs of this size
+                return to_jax(np.pad(np.asarray(image)[y:y_end, x:x_end], pads))
+            return jnp.pad(image[y:y_end, x:x_end], pads)
 
         weight = self.weight
         if weight is None and any((*y_pad, *x_pad)):
-            weight = jnp.ones(self.size, jax.tree.leaves(self)[0].dtype)
+            weight = to_jax(np.ones(self.size, jax.tree.leaves(self)[0].dtype))
         rgb, depth, mask, weight = (
             None if image is None else cut(image) for image in (self.rgb, self.depth, self.mask, weight)
         )

@@ -38,7 +38,7 @@ from .free_camera import (
     joint_gradient,
 )
 from .least_squares import GaussNewton, LevenbergMarquardt, damped_step
-from .loop import compiled_for, first_buffers, first_rendering
+from .loop import compiled_for, first_buffers, first_look
 from .record import distances
 from .refinement import End, Status, judge_start
 from .starts import check_comparable, check_visible, visible_diameters
@@ -151,7 +151,8 @@ def refine_camera(
         raise ValueError(f"Units must be positive, got rotation_unit={rotation_unit}, translation_unit={metres}.")
     columns = [jnp.full(len(T), rotation_unit, T.dtype)] * 3 + [jnp.broadcast_to(metres, len(T)).astype(T.dtype)] * 3
     if isinstance(loss, Loss) and loss.learns:
-        loss = loss.prepared(first_rendering(drawn_with, jit, scene, T), observation)
+        _, look = first_look(drawn_with, jit, scene, T)
+        loss = loss.prepared(look, observation)
     problem = JointProblem(scene, observation, drawn_with, loss, retraction, jnp.stack(columns, axis=-1), free, lens)
     step = _make_step(problem, method, jit)
     state = _begin(problem, method)

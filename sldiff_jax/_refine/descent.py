@@ -21,6 +21,7 @@ from .._gradients.rendering import DifferentiableRenderer
 from .._images.observation import Observation
 from .._losses.comparison import LossFunction
 from .._scene.scene import Scene
+from .._scene.transforms import to_jax
 from .._scene.typing import PoseDelta, PoseDeltas, Transform, Transforms
 from .devices import Device, spread
 from .hold import held
@@ -114,7 +115,7 @@ def begin(method: Method, T_world_object: Float[Array, "starts objects 4 4"], st
     starts, objects, dtype = *T_world_object.shape[:2], T_world_object.dtype
 
     def filled(value: float | bool, *shape: int, dtype: Any = dtype) -> Array:
-        return jnp.asarray(np.full(shape, value, dtype))  # JAX would compile a program for each
+        return to_jax(np.full(shape, value, dtype))  # jnp.full compiles a program for each
 
     if isinstance(method, GaussNewton):
         memory = None

@@ -8,7 +8,6 @@ most of them agree on (RANSAC: Fischler and Bolles 1981), since patches of hidde
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -17,9 +16,10 @@ from .._images.observation import Observation
 from .._scene.camera import Camera
 from .._scene.poses import se3_exp
 from .._scene.scene import Scene
+from .._scene.transforms import to_jax
 from .._scene.typing import Transforms
 from .descent import with_poses
-from .loop import first_buffers, first_rendering
+from .loop import first_look
 from .options import at_scale
 from .patches import Matches, eroded, find_patches
 
@@ -61,9 +61,9 @@ def found_again(
     for scale, radius, reach in ROUNDS:
         small, images = at_scale(scene, observation, scale)
         photo = np.asarray(images.rgb, np.float64)
-        buffers = first_buffers(renderer, jit, small, small.T_world_object[None])
-        rgb = np.asarray(first_rendering(renderer, jit, small, small.T_world_object).rgb, np.float64)
-        labels, depth = np.asarray(buffers.instance_index[0]), np.asarray(buffers.coord_depth[0, ..., 3], np.float64)
+        buffers, rendering = first_look(renderer, jit, small, small.T_world_object)
+        rgb, points = np.asarray(rendering.rgb, np.float64), np.asarray(buffers.coord_depth, np.float64)
+        labels, depth = np.asarray(buffers.instance_index), points[..., 3]
         T_world_object, shares = np.array(scene.T_world_object, np.float64), []
         for k, label in enumerate(np.asarray(scene.instance_index)):
             inside = labels == label
@@ -78,7 +78,7 @@ def found_again(
                 moved = T_world_camera @ motion[0] @ np.linalg.inv(T_world_camera)
                 T_world_object[k] = moved @ T_world_object[k]
                 shares.append(motion[1])
-        scene = with_poses(scene, jnp.asarray(T_world_object, scene.T_world_object.dtype))
+        scene = with_poses(scene, to_jax(T_world_object, scene.T_world_object.dtype))
     share = float(np.mean(shares)) if shares else 0.0
     return scene.T_world_object, share if share >= LEAST_AGREEMENT else 0.0
 
@@ -132,6 +132,6 @@ def agreed_motion(
     if agreeing.sum() < FEWEST or np.linalg.norm(motion[:3]) > FARTHEST or np.linalg.norm(motion[3:]) > FARTHEST:
         return None
     T = np.eye(4)
-    T[:3, :3] = np.asarray(_exp(jnp.asarray([*motion[:3], 0.0, 0.0, 0.0])))[:3, :3]
+    T[:3, :3] = np.asarray(_exp(to_jax(np.append(motion[:3], np.zeros(3)))))[:3, :3]
     T[:3, 3] = middle + size * motion[3:] - T[:3, :3] @ middle
     return T, float(agreeing.mean())

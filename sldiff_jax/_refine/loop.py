@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._gradients.black_box import BlackBox
@@ -16,6 +18,7 @@ from .._gradients.rendering import DifferentiableRenderer, Rendering
 from .._losses.comparison import LossFunction
 from .._scene.render_result import RenderResult
 from .._scene.scene import Scene
+from .._scene.transforms import to_jax
 from .._scene.typing import Transforms
 from .compiled import Program, kept_program, program
 from .covariance import gradient_scatter, scatter_of_drawing
@@ -41,20 +44,28 @@ def first_buffers(
         drawings = _draw_one_by_one(renderer, scene, T_world_object)
         return _stack([renderer.buffers(scene, drawing) for drawing in drawings])
     compiled = compiled_for(_buffers, renderer)
-    try:
+    with _says_what_cannot_be_traced():
         _check_fits(compiled, (renderer, scene, T_world_object), renderer, scene, len(T_world_object))
         return compiled(renderer, scene, T_world_object)
+
+
+def first_look(
+    renderer: DifferentiableRenderer, jit: bool, scene: Scene, T_world_object: Transforms
+) -> tuple[RenderResult, Rendering]:
+    """The buffers and images of one start."""
+    with _says_what_cannot_be_traced():
+        return (compiled_for(_look, renderer) if jit else _look)(renderer, with_poses(scene, T_world_object))
+
+
+@contextlib.contextmanager
+def _says_what_cannot_be_traced() -> Iterator[None]:
+    try:
+        yield
     except jax.errors.JAXTypeError as error:
         raise ValueError(
             "This renderer looks at values that are not there while JAX traces it. Leave it out of what is compiled: "
             "refine_poses(..., jit=False)."
         ) from error
-
-
-def first_rendering(renderer: DifferentiableRenderer, jit: bool, scene: Scene, T_world_object: Transforms) -> Rendering:
-    """The images of one start."""
-    scene = with_poses(scene, T_world_object)
-    return (compiled_for(_images, renderer) if jit else _images)(renderer, scene)
 
 
 def scatter_at(problem: Problem, jit: bool, T_world_object: Transforms) -> Float[Array, "objects 6 6"]:
@@ -67,8 +78,9 @@ def scatter_at(problem: Problem, jit: bool, T_world_object: Transforms) -> Float
     return compiled_for(gradient_scatter, rest.loss, rest.renderer)(rest, T_world_object, drawing)
 
 
-def _images(renderer: DifferentiableRenderer, scene: Scene) -> Rendering:
-    return renderer.images(scene, renderer.draw(scene))
+def _look(renderer: DifferentiableRenderer, scene: Scene) -> tuple[RenderResult, Rendering]:
+    drawing = renderer.draw(scene)
+    return renderer.buffers(scene, drawing), renderer.images(scene, drawing)
 
 
 def _buffers(renderer: DifferentiableRenderer, scene: Scene, T: Float[Array, "starts objects 4 4"]) -> RenderResult:
@@ -123,7 +135,7 @@ def make_loop(problem: Problem, method: Method, jit: bool) -> Loop:
 
         def compiled_loop(progress: Progress, until: int) -> Progress:
             nonlocal checked
-            args = (problem, method, progress, jnp.asarray(until))
+            args = (problem, method, progress, to_jax(np.asarray(until)))
             if not checked:
                 _check_fits(compiled, args, renderer, problem.scene, len(progress.T_world_object))
                 checked = True

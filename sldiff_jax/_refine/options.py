@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
@@ -19,7 +18,7 @@ from .._losses.comparison import LossFunction
 from .._losses.loss import Loss
 from .._losses.pyramid import blurred
 from .._scene.scene import Scene
-from .._scene.transforms import is_concrete
+from .._scene.transforms import is_concrete, to_jax
 from .._scene.typing import PoseDeltas
 from .descent import Method, Problem, Retraction
 from .devices import Device, checked_devices
@@ -115,7 +114,7 @@ class Options:
             retraction=self.retraction,
             unit=unit,
             tolerance=self.tolerance,
-            hold=jnp.asarray(stage.hold, unit.dtype),
+            hold=to_jax(np.asarray(stage.hold), unit.dtype),
             devices=tuple(self.devices or ()),
         )
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from .._scene.scene import Scene
+from .._scene.transforms import to_jax
 from .._scene.typing import PoseDeltas
 from .descent import Progress, extended, with_poses
 from .distinct import Symmetries, alternatives
@@ -60,13 +60,13 @@ class State(NamedTuple):
     @property
     def fallback(self) -> Float[Array, "starts objects 4 4"]:
         """(K, N, 4, 4): what each must be better than: where it began, or the first of all if that was given up."""
-        return jnp.asarray(np.asarray(self.T_first)[list(self.starts if 0 in self.starts else [0] * len(self.starts))])
+        return to_jax(np.asarray(self.T_first)[list(self.starts if 0 in self.starts else [0] * len(self.starts))])
 
     @property
     def began_before(self) -> Float[Array, "starts objects 4 4"]:
         """(K, N, 4, 4): with which each began the stage before."""
         before = self.records[-1]
-        return jnp.asarray(before.iterates[0, [before.starts.index(start) for start in self.starts]])
+        return to_jax(before.iterates[0, [before.starts.index(start) for start in self.starts]])
 
 
 def recorded(state: State) -> Record:
@@ -98,7 +98,7 @@ def finished(state: State) -> State:
         records=(*state.records, record),
         number=state.number + 1,
         starts=tuple(state.starts[start] for start in kept),
-        T_world_object=jnp.asarray(T),
+        T_world_object=to_jax(T),
         first_losses=None,
         remaining=(),
         stage=None,
@@ -120,11 +120,11 @@ def _statuses(state: State, last: Record, tolerance: float, stopped: bool) -> di
     moved = distances(*(np.asarray(x) for x in (state.fallback, progress.T_world_object, state.unit)))
     names = ("visible", "length", "longest", "newton", "pull")
     values = {name: np.asarray(getattr(progress, name)) for name in names}
-    statuses = {}
+    losses, statuses = np.asarray(progress.loss), {}
     for i, start in enumerate(state.starts):
         end = End(
             start_loss=float(first_losses[i]),
-            last=float(progress.loss[i]),
+            last=float(losses[i]),
             **{name: array[i].item() for name, array in values.items()},
             moved=float(moved[i]),
             overlap=bool(state.overlap[start]),
@@ -198,7 +198,7 @@ def outcome(
         return np.concatenate(full)
 
     return Refinement(
-        scene=with_poses(scene, jnp.asarray(best.T_world_object[column])),
+        scene=with_poses(scene, to_jax(best.T_world_object[column])),
         loss=float(best.losses[column]),
         status=statuses[last.starts[column]],
         doubts=(),

@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
@@ -21,14 +20,14 @@ from .._losses.default import default_loss
 from .._losses.loss import Loss
 from .._scene.poses import apply_twist
 from .._scene.scene import Scene
-from .._scene.transforms import in_default_dtype
+from .._scene.transforms import in_default_dtype, to_jax
 from .._scene.typing import Transforms
 from .descent import Method, Progress, Retraction, begin, with_poses
 from .devices import Device
 from .distinct import Symmetries
 from .found_again import found_again
 from .least_squares import LevenbergMarquardt
-from .loop import Timing, first_rendering, make_loop, run
+from .loop import Timing, first_look, make_loop, run
 from .options import Callback, Options
 from .recipe import Recipe, choose_recipe
 from .record import Record, State, finished, outcome, ranks, resumed
@@ -128,7 +127,7 @@ def refine_poses(
         if stages != "auto":
             raise ValueError(f'stages must be a list of Stage, or "auto", got {stages!r}.')
         own = loss if isinstance(loss, Loss) and loss is not default_loss else None
-        look = first_rendering(differentiable(renderer), jit, scene, scene.T_world_object)
+        _, look = first_look(differentiable(renderer), jit, scene, scene.T_world_object)
         recipe = choose_recipe(look, observation, steps, loss=own)
         optimizer = optimizer or LevenbergMarquardt()
     chosen = recipe.stages.values() if recipe is not None else stages
@@ -183,7 +182,7 @@ def _run_stage(options: Options, state: State, stage: Stage) -> tuple[State, boo
     method = options.method_of(stage, state.number)
     problem = options.problem_of(stage, state.unit)
     if isinstance(problem.loss, Loss) and problem.loss.learns:
-        look = first_rendering(options.renderer, options.jit, problem.scene, _best_so_far(state))
+        _, look = first_look(options.renderer, options.jit, problem.scene, _best_so_far(state))
         problem = dataclasses.replace(problem, loss=problem.loss.prepared(look, problem.observation))
     loop = make_loop(problem, method, options.jit)
 
@@ -193,7 +192,7 @@ def _run_stage(options: Options, state: State, stage: Stage) -> tuple[State, boo
     if state.number and state.first_losses is None:
         before, T = state.began_before, state.T_world_object
         led_away = (judge(before) < judge(T))[:, None, None, None]
-        T = jnp.asarray(np.where(led_away, np.asarray(before), np.asarray(T)))
+        T = to_jax(np.where(led_away, np.asarray(before), np.asarray(T)))
         state = state._replace(first_losses=judge(state.fallback), T_world_object=T)
     progress = state.progress or begin(method, state.T_world_object, stage.steps)
     report = None
@@ -218,5 +217,5 @@ def _report(callback: Callback, scene: Scene, records: tuple[Record, ...], progr
     ranked = ranks(progress, last + 1)
     start = int(np.argmin(ranked.min(axis=0)))
     step = sum(len(record.losses) for record in records) + last
-    T = jnp.asarray(np.asarray(progress.iterates)[last, start])
+    T = to_jax(np.asarray(progress.iterates)[last, start])
     return bool(callback(step, float(ranked.min()), with_poses(scene, T)))

@@ -11,6 +11,7 @@ from .._gradients.pose_gradients import visible_objects
 from .._images.observation import Observation
 from .._scene.render_result import RenderResult
 from .._scene.scene import Scene
+from .._scene.transforms import to_jax
 from .hypotheses import random_starts
 from .loop import first_buffers
 from .options import Options
@@ -49,13 +50,13 @@ def first_state(options: Options) -> State:
     check_visible(scene, results)
     check_comparable(options.observation, results)
     diameters = visible_diameters(scene, results) if given_unit is None else given_unit
-    metres = jnp.broadcast_to(jnp.asarray(diameters, T.dtype), T.shape[1])
-    if not (options.rotation_unit > 0 and bool(jnp.all(metres > 0))):
+    metres = np.broadcast_to(np.asarray(diameters, T.dtype), T.shape[1])
+    if not (options.rotation_unit > 0 and np.all(metres > 0)):
         raise ValueError(
             f"Units must be positive, got rotation_unit={options.rotation_unit}, translation_unit={metres}."
         )
-    radians = jnp.full_like(metres, options.rotation_unit)
-    unit = jnp.stack([radians] * 3 + [metres] * 3, axis=-1)
+    radians = np.full_like(metres, options.rotation_unit)
+    unit = to_jax(np.stack([radians] * 3 + [metres] * 3, axis=-1))
     return State((), 0, tuple(range(len(T))), T, unit, T_first=T, overlap=_overlaps(options.observation, results))
 
 
@@ -105,7 +106,7 @@ def check_comparable(observation: Observation, results: RenderResult) -> None:
     measured = measured[measured > 0]
     if not measured.size:
         raise ValueError("The observation's depth is zero everywhere: nothing was measured. Leave it out.")
-    rendered = np.asarray(results.coord_depth[..., 3])[np.asarray(results.instance_index) > 0]
+    rendered = np.asarray(results.coord_depth)[..., 3][np.asarray(results.instance_index) > 0]
     ratio = float(np.median(measured) / np.median(rendered))
     if not 1 / FAR_OFF < ratio < FAR_OFF:
         raise ValueError(

@@ -16,9 +16,10 @@ from .._losses.colour import zncc_loss
 from .._losses.filters import largest_near, smallest_near
 from .._losses.region import object_probability
 from .._losses.silhouette import silhouette_loss
+from .._scene.transforms import to_jax
 from .covariance import pose_covariance
 from .descent import with_poses
-from .loop import first_rendering, scatter_at
+from .loop import first_look, scatter_at
 from .options import Options
 from .recipe import Evidence, Recipe
 from .record import distances, recorded
@@ -47,13 +48,13 @@ def judged(options: Options, recipe: Recipe, found: Refinement) -> Refinement:
     it is.
     """
     state = found.state
-    look = first_rendering(options.renderer, options.jit, options.scene, found.scene.T_world_object)
+    _, look = first_look(options.renderer, options.jit, options.scene, found.scene.T_world_object)
     agreed = agreement(look, options.observation, recipe.evidence)
     last = recorded(state)
     column = last.starts.index(found.best_start) if found.best_start in last.starts else 0
     T_start, T_end = (np.asarray(scene.T_world_object)[None] for scene in (options.scene, found.scene))
     moved = distances(T_start, T_end, np.asarray(state.unit))
-    curvature = np.asarray(state.progress.curvature[column])
+    curvature = np.asarray(state.progress.curvature)[column]
     doubts = find_doubts(agreed, recipe.evidence, moved=float(moved[0]), loss=found.loss, curvature=curvature)
     covariance = None
     if np.any(curvature):
@@ -63,7 +64,7 @@ def judged(options: Options, recipe: Recipe, found: Refinement) -> Refinement:
     scene, status = found.scene, found.status
     if doubts and status.trusted:
         status = Status.DOUBTFUL if agreed.score >= LEAST_SCORE else Status.LOST
-        start = first_rendering(options.renderer, options.jit, options.scene, options.scene.T_world_object)
+        _, start = first_look(options.renderer, options.jit, options.scene, options.scene.T_world_object)
         astray = not (recipe.evidence.mask or recipe.evidence.depth) and float(moved[0]) > FARTHEST
         if astray or agreement(start, options.observation, recipe.evidence).total >= agreed.total:
             scene, status = with_poses(scene, options.scene.T_world_object), Status.NOT_BETTER
@@ -87,7 +88,7 @@ def agreement(look: Rendering, observation: Observation, evidence: Evidence) -> 
     overlap = inliers = correlation = separation = hidden = None
     mask = np.asarray(look.mask)
     if evidence.mask:
-        drawn = eqx.tree_at(lambda r: r.mask, look, (look.mask > 0.5).astype(look.mask.dtype))
+        drawn = eqx.tree_at(lambda r: r.mask, look, to_jax((mask > 0.5).astype(mask.dtype)))
         overlap = 1 - float(_silhouette_loss(drawn, observation))
     if observation.depth is not None:
         measured, rendered = np.asarray(observation.depth), np.asarray(look.depth)

@@ -164,15 +164,21 @@ class Camera(eqx.Module):
         """
         width, height = _image_side(width, "width"), _image_side(height, "height")
         # With u = W (x + 1) / 2 pixels, the new NDC is 2 (u - left) / width - 1, affine in x = c_x / w.
-        P = self.projection
-        x = P[0] * (self.width / width) + P[3] * ((self.width - 2 * left) / width - 1)
-        y = P[1] * (self.height / height) + P[3] * ((self.height - 2 * top) / height - 1)
-        return dataclasses.replace(self, projection=P.at[0].set(x).at[1].set(y), width=width, height=height)
+        scale = self.width / width, self.height / height
+        shift = (self.width - 2 * left) / width - 1, (self.height - 2 * top) / height - 1
+        return dataclasses.replace(self, projection=_cropped(self.projection, scale, shift), width=width, height=height)
 
 
 @jax.jit
 def _intrinsics(P: Transform, width: ArrayLike, height: ArrayLike) -> Float[Array, "4"]:
     return 0.5 * jnp.stack([width * P[0, 0], height * P[1, 1], width * (P[0, 2] + 1), height * (P[1, 2] + 1)])
+
+
+@jax.jit
+def _cropped(P: Transform, scale: tuple[ArrayLike, ...], shift: tuple[ArrayLike, ...]) -> Transform:
+    """With other rows for x and y. One program, for every window."""
+    x, y = (P[row] * scale[row] + P[3] * shift[row] for row in (0, 1))
+    return jnp.stack([x, y, P[2], P[3]])
 
 
 @jax.jit

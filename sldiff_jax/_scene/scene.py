@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Int
 
 from .camera import Camera
-from .transforms import as_floating, compose, is_concrete
+from .transforms import as_floating, compose, is_concrete, to_jax
 from .typing import Transforms
 
 MAX_INSTANCE_INDEX = 32767
@@ -47,7 +47,7 @@ class Scene(eqx.Module):
             instance_index = np.arange(1, objects + 1)
         if is_concrete(instance_index):
             _check_labels(np.asarray(instance_index), objects)
-        self.instance_index = jnp.asarray(instance_index, dtype=jnp.int32)
+        self.instance_index = to_jax(instance_index, jnp.int32)
         if self.instance_index.shape != (objects,):
             raise ValueError(
                 f"Scene instance_index must hold one label per object, shape ({objects},), "

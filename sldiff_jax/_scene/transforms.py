@@ -6,12 +6,21 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
+from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float
 
 from .typing import Transform
 
 _Tree = TypeVar("_Tree")
+
+
+def to_jax(value: ArrayLike, dtype: DTypeLike | None = None) -> Array:
+    """As `jnp.asarray`, but NumPy copies its own arrays: JAX would share them, or compile a program for their shape."""
+    if not isinstance(value, np.ndarray | np.generic):
+        return jnp.asarray(value, dtype)
+    return jax.device_put(np.array(value, jax.dtypes.canonicalize_dtype(value.dtype if dtype is None else dtype)))
 
 
 def as_floating(value: ArrayLike, name: str, shape: tuple[int | None, ...]) -> Float[Array, "..."]:
@@ -21,7 +30,7 @@ def as_floating(value: ArrayLike, name: str, shape: tuple[int | None, ...]) -> F
             f"{name} is a torch tensor that requires gradients, which end here. interop.torch_render passes them on; "
             "or hand over tensor.detach()."
         )
-    array = jnp.asarray(value)
+    array = to_jax(value)
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise ValueError(f"{name} must be real, got dtype {array.dtype}.")
     floating = array.dtype if jnp.issubdtype(array.dtype, jnp.floating) else jnp.result_type(float)

@@ -120,7 +120,7 @@ def _distance(mesh: Mesh, T_camera_object: Float[np.ndarray, "4 4"]) -> float:
 def rendered_depth(inputs: Inputs, T_camera_object: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "height width"]:
     """(H, W) depth of the object alone in the whole image, metres, 0 where it is not seen."""
     result = MeshRenderer([inputs.mesh], buffers="core")(Scene(T_camera_object[None], inputs.camera))
-    return np.where(np.asarray(result.instance_index) > 0, np.asarray(result.depth), 0)
+    return np.where(np.asarray(result.instance_index) > 0, np.asarray(result.coord_depth)[..., 3], 0)
 
 
 def _hidden(inputs: Inputs, start: Float[np.ndarray, "height width"]) -> float | None:

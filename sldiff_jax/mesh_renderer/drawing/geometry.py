@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
+from ..._scene.transforms import to_jax
 from ..meshes.mesh import Mesh
 from ..meshes.mipmaps import coarser, level_sizes
 
@@ -65,33 +66,36 @@ class Geometry(eqx.Module):
         first = np.cumsum(np.concatenate([zero, np.reshape(counts, (-1, 3))]), axis=0)
         drawn = np.cumsum(np.concatenate([zero, np.reshape([counts[k] for k in of_object], (-1, 3))]), axis=0)
         in_arrays = np.concatenate([first[of_object], zero]) if of_object else zero
-        self.objects = jnp.asarray(np.concatenate([drawn, in_arrays], axis=1), jnp.int32)
+        self.objects = to_jax(np.concatenate([drawn, in_arrays], axis=1), jnp.int32)
         self.drawn_vertices, self.drawn_faces, self.drawn_edges = (int(total) for total in drawn[-1])
 
         self.vertices = _packed([mesh.vertices for mesh in distinct], (0, 3), jnp.float32)
         self.normals = _packed([mesh.normals for mesh in distinct], (0, 3), jnp.float32)
         self.uv = _packed([mesh.uv for mesh in distinct], (0, 2), jnp.float32)
         colored = any(mesh.colors is not None for mesh in distinct)
-        colors = [jnp.ones_like(mesh.vertices) if mesh.colors is None else mesh.colors for mesh in distinct]
-        self.colors = _packed(colors if colored else [], (0, 3), jnp.float32)
+        colors = [
+            mesh.colors if mesh.colors is not None else jnp.ones_like(mesh.vertices) for mesh in distinct if colored
+        ]
+        self.colors = _packed(colors, (0, 3), jnp.float32)
         self.faces = _packed([mesh.faces for mesh in distinct], (0, 3), jnp.int32)
         self.edges = _packed([mesh.edges for mesh in distinct], (0, 4), jnp.int32)
         self.face_material = _packed(
-            [mesh.face_material + first for mesh, first in zip(distinct, first_material)], (0,), jnp.int32
+            [_moved(mesh.face_material, first) for mesh, first in zip(distinct, first_material)], (0,), jnp.int32
         )
         texels = [mesh.materials.texels for mesh in distinct]
         floating = any(part.dtype != jnp.uint8 for part in texels)
-        as_floats = [part if part.dtype != jnp.uint8 else part.astype(jnp.float32) / 255 for part in texels]
-        self.texels = _packed(as_floats, (0, 4), jnp.float32) if floating else _packed(texels, (0, 4), jnp.uint8)
+        if floating:
+            texels = [part if part.dtype != jnp.uint8 else part.astype(jnp.float32) / 255 for part in texels]
+        self.texels = _packed(texels, (0, 4), jnp.float32 if floating else jnp.uint8)
         self.textures = _packed(
-            [mesh.materials.textures + jnp.array([first, 0, 0]) for mesh, first in zip(distinct, first_texel)],
+            [_moved(mesh.materials.textures, first, 0, 0) for mesh, first in zip(distinct, first_texel)],
             (0, 3), jnp.int32,
         )  # fmt: skip
         first_coarse = _starts([mesh.materials.coarse.shape[0] for mesh in distinct])
         levels = max([mesh.materials.levels.shape[1] for mesh in distinct], default=0) if mipmaps else 0
         self.coarse = _packed([mesh.materials.coarse for mesh in distinct] if mipmaps else [], (0, 4), jnp.uint8)
         self.levels = _packed(
-            [_widened(mesh.materials.levels + first, levels) for mesh, first in zip(distinct, first_coarse)],
+            [_widened(_moved(mesh.materials.levels, first), levels) for mesh, first in zip(distinct, first_coarse)],
             (0, levels), jnp.int32,
         )  # fmt: skip
         images = [_images(mesh, *firsts) for mesh, *firsts in zip(distinct, first_texel, first_coarse)]
@@ -159,8 +163,15 @@ def _images(mesh: Mesh, first: int, first_coarse: int) -> list[tuple[int, int, i
     return images
 
 
+def _moved(numbers: Array, *by: int) -> Array:
+    """Numbers plus those of `by`. What begins at the front stays as it is: nothing need be compiled for it."""
+    return numbers + np.array(by, np.int32) if any(by) else numbers
+
+
 def _widened(levels: Array, count: int) -> Array:
     """The first columns of (M, L), or zeros behind its last."""
+    if levels.shape[1] == count:
+        return levels
     levels = levels[:, :count]
     return jnp.pad(levels, ((0, 0), (0, count - levels.shape[1])))
 
@@ -170,4 +181,6 @@ def _starts(counts: list[int]) -> list[int]:
 
 
 def _packed(arrays: list[Array], empty: tuple[int, ...], dtype) -> Array:
-    return jnp.concatenate(arrays).astype(dtype) if arrays else jnp.zeros(empty, dtype)
+    if len(arrays) == 1:  # most often: no program needs compiling, and no array copying
+        return jnp.asarray(arrays[0], dtype)
+    return jnp.concatenate(arrays).astype(dtype) if arrays else to_jax(np.zeros(empty), dtype)

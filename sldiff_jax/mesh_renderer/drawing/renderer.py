@@ -28,6 +28,7 @@ from ..._gradients.rendering import Rendering
 from ..._scene.camera import Camera
 from ..._scene.render_result import BACKGROUND_DEPTH, RenderResult
 from ..._scene.scene import MAX_INSTANCE_INDEX, Scene
+from ..._scene.transforms import to_jax
 from ..._scene.typing import PoseDeltas, Transform
 from ..meshes.arrays import as_unit_color
 from ..meshes.mesh import Mesh
@@ -349,7 +350,7 @@ def _class_labels(class_index: ArrayLike | None, count: int) -> Array:
         raise ValueError(f"class_index must hold {count} integers, got shape {labels.shape}, dtype {labels.dtype}.")
     if count and (labels.min() < 1 or labels.max() > MAX_INSTANCE_INDEX):
         raise ValueError(f"class_index must lie in 1..{MAX_INSTANCE_INDEX}, got {labels.tolist()}.")
-    return jnp.asarray(labels, jnp.int32)
+    return to_jax(labels, jnp.int32)
 
 
 def _background(background: ArrayLike | None) -> Array:
@@ -357,4 +358,4 @@ def _background(background: ArrayLike | None) -> Array:
     if image.ndim not in (1, 3):
         raise ValueError(f"background must be a (3,) colour or an (H, W, 3) image, got shape {image.shape}.")
     image = image.reshape(1, 1, -1) if image.ndim == 1 else image
-    return jnp.asarray(as_unit_color(image, "background", (None, None)), jnp.float32)
+    return to_jax(as_unit_color(image, "background", (None, None)), jnp.float32)

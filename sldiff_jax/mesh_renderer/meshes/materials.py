@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 from numpy.typing import ArrayLike
 
+from ..._scene.transforms import to_jax
 from .arrays import as_array, as_unit_color
 from .mipmaps import coarser_bytes, level_sizes
 
@@ -59,15 +60,15 @@ class Materials(eqx.Module):
             texels[first : first + height * width, :3] = image.reshape(-1, 3)
             rows[key] = (first, width, height)
             first += height * width
-        self.texels = jnp.asarray(texels)
+        self.texels = to_jax(texels)
         del texels
-        self.textures = jnp.asarray([rows[id(image)] for image in images], jnp.int32)
+        self.textures = to_jax(np.array([rows[id(image)] for image in images]), jnp.int32)
         self.sizes = tuple((width, height) for _, width, height in rows.values())
         coarse, first_levels = _coarser_levels(list(distinct.values()))
-        self.coarse = jnp.asarray(coarse)
+        self.coarse = to_jax(coarse)
         row = {key: k for k, key in enumerate(distinct)}
-        self.levels = jnp.asarray(first_levels[[row[id(image)] for image in images]], jnp.int32)
-        self.base_colors = jnp.asarray(base_color, jnp.float32)
+        self.levels = to_jax(first_levels[[row[id(image)] for image in images]], jnp.int32)
+        self.base_colors = to_jax(base_color, jnp.float32)
 
     @property
     def count(self) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
+from ..._scene.transforms import to_jax
 from ...metrics._farthest_pair import farthest_pair
 from .arrays import as_array, as_unit_color, finite_where_unused, refuse_traced
 from .float32 import lost_in_float32
@@ -129,13 +130,13 @@ class Mesh(eqx.Module):
         uv = np.zeros((count, 2)) if uv is None else finite_where_unused(uv, used)
         uv = as_array(uv, "uv", (count, 2), np.floating)
 
-        self.vertices = jnp.asarray(vertices, jnp.float32)
-        self.faces = jnp.asarray(faces, jnp.int32)
-        self.normals = jnp.asarray(normals, jnp.float32)
-        self.colors = None if colors is None else jnp.asarray(colors, jnp.float32)
-        self.uv = jnp.asarray(uv, jnp.float32)
-        self.face_material = jnp.asarray(face_material, jnp.int32)
-        self.edges = jnp.asarray(find_edges(np.asarray(vertices, np.float32), faces), jnp.int32)
+        self.vertices = to_jax(vertices, jnp.float32)
+        self.faces = to_jax(faces, jnp.int32)
+        self.normals = to_jax(normals, jnp.float32)
+        self.colors = None if colors is None else to_jax(colors, jnp.float32)
+        self.uv = to_jax(uv, jnp.float32)
+        self.face_material = to_jax(face_material, jnp.int32)
+        self.edges = to_jax(find_edges(np.asarray(vertices, np.float32), faces), jnp.int32)
 
     @classmethod
     def load(cls, path: str | Path, *, scale: float = 1.0, origin: Sequence[float] | ArrayLike | None = None) -> Mesh:
@@ -260,7 +261,7 @@ class Mesh(eqx.Module):
         return eqx.tree_at(
             lambda mesh: (mesh.vertices, mesh.normals),
             self,
-            (jnp.asarray(vertices, jnp.float32), jnp.asarray(normals, jnp.float32)),
+            (to_jax(vertices, jnp.float32), to_jax(normals, jnp.float32)),
         )
 
 
