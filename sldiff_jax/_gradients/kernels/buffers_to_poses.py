@@ -105,69 +105,83 @@ def outline_pull(shown: Shown, cotangent: wp.array4d(dtype=float), scene: int, r
     return pull
 
 
+@wp.func
+def next_object(labels: wp.array(dtype=wp.int16), words: wp.array(dtype=wp.uint64), column: int):
+    """The first column from there on that shows an object, the width if there is none."""
+    width = labels.shape[0]
+    while column < width and int(labels[column]) == 0:
+        column += 1
+        if column % 4 == 0:
+            word = column // 4
+            while word < words.shape[0] and words[word] == wp.uint64(0):
+                word += 1
+            column = wp.max(column, 4 * word)
+    return column
+
+
 @wp.kernel
 def accumulate_kernel(
     shown: Shown,
     cotangent: wp.array4d(dtype=float),
     T_clip_object: wp.array3d(dtype=wp.vec4),
     row_of_label: wp.array2d(dtype=wp.int32),
+    words: wp.array3d(dtype=wp.uint64),
     first_row: int,
     sums: wp.array4d(dtype=wp.vec4),
 ):
-    """One thread sums up a row of the image, object by object."""
+    """One thread sums up a row of the image, run by run of pixels with one label.
+
+    words: the labels by fours, to pass over the background, or none.
+    """
     scene, band_row = wp.tid()
     row = first_row + band_row
-    k = int(-1)
-    label = int(0)
-    uniform = int(0)
-    M_x = wp.vec4(0.0, 0.0, 0.0, 0.0)
-    M_y = wp.vec4(0.0, 0.0, 0.0, 0.0)
-    M_w = wp.vec4(0.0, 0.0, 0.0, 0.0)
-    A_x = wp.vec4(0.0, 0.0, 0.0, 0.0)
-    A_y = wp.vec4(0.0, 0.0, 0.0, 0.0)
-    A_w = wp.vec4(0.0, 0.0, 0.0, 0.0)
-    for column in range(shown.label.shape[2]):
-        own = int(shown.label[scene, row, column])
-        if own != label:
-            if k >= 0:
-                sums[scene, row, k, 0] = sums[scene, row, k, 0] + A_x
-                sums[scene, row, k, 1] = sums[scene, row, k, 1] + A_y
-                sums[scene, row, k, 2] = sums[scene, row, k, 2] + A_w
-                A_x = wp.vec4(0.0, 0.0, 0.0, 0.0)
-                A_y = wp.vec4(0.0, 0.0, 0.0, 0.0)
-                A_w = wp.vec4(0.0, 0.0, 0.0, 0.0)
-            label = own
-            uniform = 0
-            k = -1
-            if own > 0 and row_of_label[scene, own] < T_clip_object.shape[1]:
-                k = row_of_label[scene, own]
-                M_x = T_clip_object[scene, k, 0]
-                M_y = T_clip_object[scene, k, 1]
-                M_w = T_clip_object[scene, k, 3]
-        if k < 0:
-            uniform = 0
-        else:
-            # Columns up to the next that show this label alone, in this row and those beside it.
-            uniform = wp.where(is_uniform(shown, scene, row, column + 1, own), uniform + 1, 0)
-            pull = wp.vec2(0.0, 0.0)
-            if uniform > 2:
-                pull = pull_at(shown, cotangent, scene, row, column)
-            else:
-                pull = outline_pull(shown, cotangent, scene, row, column)
-            point = shown.coord_depth[scene, row, column]
-            point[3] = 1.0
-            w = wp.dot(M_w, point)
-            if w > 0.0:
-                pull = pull / w
-                x = wp.dot(M_x, point)
-                y = wp.dot(M_y, point)
-                A_x += pull[0] * point
-                A_y += pull[1] * point
-                A_w -= (pull[0] * x + pull[1] * y) / w * point
-    if k >= 0:
-        sums[scene, row, k, 0] = sums[scene, row, k, 0] + A_x
-        sums[scene, row, k, 1] = sums[scene, row, k, 1] + A_y
-        sums[scene, row, k, 2] = sums[scene, row, k, 2] + A_w
+    width = shown.label.shape[2]
+    labels = shown.label[scene, row]
+    column = next_object(labels, words[scene, row], 0)
+    while column < width:
+        label = int(labels[column])
+        k = row_of_label[scene, label]
+        of_scene = k < T_clip_object.shape[1]
+        uniform = int(0)
+        M_x = wp.vec4(0.0, 0.0, 0.0, 0.0)
+        M_y = wp.vec4(0.0, 0.0, 0.0, 0.0)
+        M_w = wp.vec4(0.0, 0.0, 0.0, 0.0)
+        A_x = wp.vec4(0.0, 0.0, 0.0, 0.0)
+        A_y = wp.vec4(0.0, 0.0, 0.0, 0.0)
+        A_w = wp.vec4(0.0, 0.0, 0.0, 0.0)
+        if of_scene:
+            M_x = T_clip_object[scene, k, 0]
+            M_y = T_clip_object[scene, k, 1]
+            M_w = T_clip_object[scene, k, 3]
+        own = int(label)
+        while own == label:
+            if of_scene:
+                # Columns up to the next that show this label alone, in this row and those beside it.
+                uniform = wp.where(is_uniform(shown, scene, row, column + 1, label), uniform + 1, 0)
+                pull = wp.vec2(0.0, 0.0)
+                if uniform > 2:
+                    pull = pull_at(shown, cotangent, scene, row, column)
+                else:
+                    pull = outline_pull(shown, cotangent, scene, row, column)
+                point = shown.coord_depth[scene, row, column]
+                point[3] = 1.0
+                w = wp.dot(M_w, point)
+                if w > 0.0:
+                    pull = pull / w
+                    x = wp.dot(M_x, point)
+                    y = wp.dot(M_y, point)
+                    A_x += pull[0] * point
+                    A_y += pull[1] * point
+                    A_w -= (pull[0] * x + pull[1] * y) / w * point
+            column += 1
+            own = int(-1)
+            if column < width:
+                own = int(labels[column])
+        if of_scene:
+            sums[scene, row, k, 0] = sums[scene, row, k, 0] + A_x
+            sums[scene, row, k, 1] = sums[scene, row, k, 1] + A_y
+            sums[scene, row, k, 2] = sums[scene, row, k, 2] + A_w
+        column = next_object(labels, words[scene, row], column)
 
 
 @entry_point()
@@ -184,10 +198,12 @@ def accumulate(
     H, N, 3).
     """
     sums.zero_()
-    scenes, height, _ = shown.label.shape
+    scenes, height, width = shown.label.shape
+    fours = width // 4 if width % 4 == 0 else 0
+    words = wp.array(ptr=shown.label.ptr, dtype=wp.uint64, shape=(scenes, height, fours), device=sums.device)
 
     def band(first, end):
-        inputs = [shown, cotangent, T_clip_object, row_of_label, first]
+        inputs = [shown, cotangent, T_clip_object, row_of_label, words, first]
         wp.launch(accumulate_kernel, (scenes, end - first), inputs, [sums])
 
     share(height, band) if sums.device.is_cpu else band(0, height)
