@@ -35,7 +35,7 @@ def first_state(options: Options) -> State:
         return first_buffers(options.renderer, options.jit, scene, T)
 
     if options.starts is not None:
-        starts = jnp.asarray(options.starts, T.dtype)
+        starts = to_jax(options.starts, T.dtype)
         if starts.ndim != 4 or starts.shape[1:] != T.shape[1:] or not len(starts):
             raise ValueError(f"starts must have shape (starts, {T.shape[1]}, 4, 4), got {starts.shape}.")
         T = starts

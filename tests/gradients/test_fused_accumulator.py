@@ -38,6 +38,22 @@ def test_any_size_down_to_one_pixel(width, height):
     assert_close_to_largest(backpropagate(scene, result, cotangent), expected)
 
 
+@pytest.mark.parametrize("width", [12, 13])
+def test_single_pixels_in_an_empty_image(width):
+    scene, result = analytic.random_buffers(4, labels=(7,), width=width, height=width, uint8=True)
+    cotangent = analytic.random_cotangent(4, width, width)
+    for column in range(width):  # that width, and others, are passed over several pixels at a time
+        row = (5 * column + 2) % width
+        alone = np.zeros((width, width), np.int16)
+        alone[row, column] = 7
+        points = np.asarray(result.coord_depth).copy()
+        points[row, column] = (0.01, -0.02, 0.03, 0.75)
+        shown = sl.RenderResult(rgb=result.rgb, coord_depth=points, instance_index=alone)
+        expected = oracle.backpropagate(oracle.view(scene, shown), cotangent)
+        assert np.abs(expected).max() > 0
+        assert_close_to_largest(backpropagate(scene, shown, cotangent), expected)
+
+
 def test_labels_that_the_scene_does_not_have_hide_and_count_for_nobody():
     scene, result = analytic.random_buffers(5, uint8=True)
     without_last = sl.Scene(scene.T_world_object[:-1], scene.camera, scene.instance_index[:-1])

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from ..._scene.transforms import is_concrete
+from ..._scene.transforms import is_concrete, to_jax
 from .vertex_normals import differentiable_vertex_normals
 
 if TYPE_CHECKING:
@@ -77,4 +77,4 @@ def _checked(value: ArrayLike, name: str, shape: tuple[int, ...], *, unit: bool 
             raise ValueError(f"Mesh.replace {name} must be finite, got {(~np.isfinite(numbers)).sum()} that are not.")
         if unit and numbers.size and not (numbers.min() >= 0 and numbers.max() <= 1):
             raise ValueError(f"Mesh.replace {name} must lie in [0, 1], got {numbers.min():.4g}..{numbers.max():.4g}.")
-    return jnp.asarray(value, jnp.float32)
+    return to_jax(value, jnp.float32)
