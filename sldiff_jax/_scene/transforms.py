@@ -7,6 +7,7 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 from jax.core import Tracer
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float
@@ -16,7 +17,7 @@ from .typing import Transform
 _Tree = TypeVar("_Tree")
 
 
-def to_jax(value: ArrayLike, dtype: DTypeLike | None = None) -> Array:
+def to_jax(value: npt.ArrayLike, dtype: DTypeLike | None = None) -> Array:
     """As `jnp.asarray`, but NumPy copies its own arrays: JAX would share them, or compile a program for their shape."""
     if not isinstance(value, np.ndarray | np.generic):
         return jnp.asarray(value, dtype)
