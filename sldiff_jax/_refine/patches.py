@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import fft
+from scipy.fft import next_fast_len
 
 PATCHES = 120
 """About how many patches are sought."""
@@ -76,9 +76,9 @@ def find_patches(
 
     def correlated(images: np.ndarray, kernels: np.ndarray) -> np.ndarray:
         """(M, places, places, channels): each image with its kernel, shifted over it."""
-        sides = [fft.next_fast_len(images.shape[1], real=True)] * 2
-        spectrum = fft.rfft2(images, sides, (1, 2)) * np.conj(fft.rfft2(kernels, sides, (1, 2)))
-        return fft.irfft2(spectrum, sides, (1, 2))[:, :places, :places]
+        sides = [next_fast_len(images.shape[1], real=True)] * 2
+        spectrum = np.fft.rfft2(images, sides, (1, 2)) * np.conj(np.fft.rfft2(kernels, sides, (1, 2)))
+        return np.fft.irfft2(spectrum, sides, (1, 2))[:, :places, :places]
 
     product = correlated(sought, patches).sum(-1)
     total, squares = correlated(sought, weight), correlated(sought**2, weight)

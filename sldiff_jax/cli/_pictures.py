@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -42,7 +43,7 @@ NAMES = (
     "hypotheses.png",
 )
 
-PNG = {"compress_level": 4}
+PNG: dict[str, Any] = {"compress_level": 4}
 """The default, 6, takes two and a half times as long for a fiftieth of the size."""
 
 LARGE, SMALL = 640, 360

@@ -59,7 +59,7 @@ def draw_scene(
     image: AnyPicture, scene: Scene, renderer: Renderer, *, color: str, opacity: float = 1.0
 ) -> ColorPicture:
     """A scene rendered at the size of an image and laid over it. (H, W, 3) uint8."""
-    (drawing,) = _drawings(renderer, _seen_in(image, scene), scene.T_world_object[None])
+    (drawing,) = _drawings(renderer, _seen_in(image, scene), np.asarray(scene.T_world_object)[None])
     return _over(image, drawing, color, opacity)
 
 
@@ -69,7 +69,7 @@ def _seen_in(image: AnyPicture, scene: Scene) -> Scene:
 
 
 def _drawings(
-    renderer: Renderer, scene: Scene, T_world_object: Float[ArrayLike, "drawings objects 4 4"]
+    renderer: Renderer, scene: Scene, T_world_object: Float[np.ndarray, "drawings objects 4 4"]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The scene with one set of poses after another: (H, W) where objects are, and (H, W, 3) colours."""
 
