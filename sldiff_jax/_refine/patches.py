@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.fft
 from jaxtyping import Bool, Float
-from scipy.fft import next_fast_len
+
+_fft: Any = scipy.fft  # whose types are wrong
 
 PATCHES = 120
 """About how many patches are sought."""
@@ -76,9 +78,9 @@ def find_patches(
 
     def correlated(images: np.ndarray, kernels: np.ndarray) -> np.ndarray:
         """(M, places, places, channels): each image with its kernel, shifted over it."""
-        sides = [next_fast_len(images.shape[1], real=True)] * 2
-        spectrum = np.fft.rfft2(images, sides, (1, 2)) * np.conj(np.fft.rfft2(kernels, sides, (1, 2)))
-        return np.fft.irfft2(spectrum, sides, (1, 2))[:, :places, :places]
+        sides = [_fft.next_fast_len(images.shape[1], real=True)] * 2
+        spectrum = _fft.rfft2(images, sides, (1, 2)) * np.conj(_fft.rfft2(kernels, sides, (1, 2)))
+        return _fft.irfft2(spectrum, sides, (1, 2))[:, :places, :places]
 
     product = correlated(sought, patches).sum(-1)
     total, squares = correlated(sought, weight), correlated(sought**2, weight)
