@@ -10,7 +10,7 @@ from sldiff_jax._refine.covariance import pose_covariance
 from sldiff_jax.mesh_renderer import box_mesh, demo_mesh, sphere_mesh
 
 CAMERA = sl.Camera.from_fov(0.5, width=72, height=72)
-DRAWS = 50
+DRAWS = 30
 
 
 @pytest.mark.slow
@@ -18,7 +18,7 @@ DRAWS = 50
     "mesh", [demo_mesh(), box_mesh((0.1, 0.07, 0.05)), sphere_mesh(0.05, seed=2)], ids=["demo", "box", "ball"]
 )
 def test_it_is_that_of_fits_to_noisy_images(mesh):
-    """Within a factor of two of the standard deviation along every axis, over 50 renderings with noise.
+    """Within a factor of two of the standard deviation along every axis, over 30 renderings with noise.
 
     Each shows the object a little elsewhere, so that pixels cut its outline anew.
     """
