@@ -397,12 +397,12 @@ def test_a_compiled_program_does_not_hold_the_renderer(boundary):
 
 
 @pytest.mark.slow
-def test_200_jitted_renderers_leave_nothing(boundary):
+def test_50_jitted_renderers_leave_nothing(boundary):
     """Each used to leave its scene, which is 55 MB in the real library."""
     for kind in ("Scene", "Object", "Mesh", "RenderPass", "RenderPassResult"):
         setattr(boundary.stillleben, kind, counted(getattr(boundary.stillleben, kind)))
     references = []
-    for _ in range(200):
+    for _ in range(50):
         renderer = built(boundary, buffers="core", viewport=(4, 4), labels=(1,))
         jax.block_until_ready(jax.jit(renderer)(renderer.scene()))
         references.append(weakref.ref(renderer))
