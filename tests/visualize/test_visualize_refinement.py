@@ -109,6 +109,20 @@ def test_refinement_frames_draw_the_best_start_from_first_to_best(refinement, re
         visualize.refinement_frames(refinement, renderer, IMAGE, count=0)
 
 
+def test_frames_drawn_at_once_are_those_drawn_one_by_one(refinement, renderer):
+    few, at_once = 2, visualize._frames.AT_ONCE
+    T = np.tile(np.asarray(refinement.T_world_object_history[0, 0]), (at_once + few, 1, 1, 1))
+    T[:, 0, 0, 3] = np.linspace(-0.1, 0.1, len(T))
+    scene = visualize._frames._seen_in(IMAGE, refinement.scene)
+    together = list(visualize._frames._drawings(renderer, scene, T))
+    alone = list(visualize._frames._drawings(lambda scene: renderer(scene), scene, T))
+    assert len(together) == len(T) == len(alone)
+    for (mask, color), (mask_alone, color_alone) in zip(together, alone):
+        assert mask.any()
+        np.testing.assert_array_equal(mask, mask_alone)
+        np.testing.assert_array_equal(color, color_alone)
+
+
 def test_hypotheses_are_sorted_within_the_stage_that_they_reached(refinement, renderer):
     figure = visualize.hypothesis_grid(refinement, renderer, IMAGE, columns=2)
     assert [axes.get_title() for axes in figure.axes] == ["start 1: 0.3000", "start 0: 0.4000", "start 2: 0.0100"]
