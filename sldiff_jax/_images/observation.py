@@ -169,10 +169,9 @@ class Observation(eqx.Module):
         (y, y_end, y_pad), (x, x_end, x_pad) = spans
 
         def cut(image: Array) -> Array:
+            module = np if is_concrete(image) else jnp  # NumPy needs no program of this size
             pads = [y_pad, x_pad, *[(0, 0)] * (image.ndim - 2)]
-            if is_concrete(image):  # without programs of this size
-                return to_jax(np.pad(np.asarray(image)[y:y_end, x:x_end], pads))
-            return jnp.pad(image[y:y_end, x:x_end], pads)
+            return to_jax(module.pad(module.asarray(image)[y:y_end, x:x_end], pads))
 
         weight = self.weight
         if weight is None and any((*y_pad, *x_pad)):

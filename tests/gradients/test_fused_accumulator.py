@@ -62,6 +62,18 @@ def test_labels_that_the_scene_does_not_have_hide_and_count_for_nobody():
     assert_close_to_largest(got, oracle.backpropagate(oracle.view(scene, result), cotangent)[:-1])
 
 
+@pytest.mark.parametrize("width", [12, 13])
+def test_negative_labels_hide_and_count_for_nobody(width):
+    scene, result = analytic.random_buffers(8, width=width, height=9, uint8=True)
+    labels = np.where(result.instance_index == 5, -1, result.instance_index).astype(np.int16)
+    labels[::2, -1] = -1
+    shown = sl.RenderResult(rgb=result.rgb, coord_depth=result.coord_depth, instance_index=labels)
+    cotangent = analytic.random_cotangent(8, 9, width)
+    expected = oracle.backpropagate(oracle.view(scene, shown), cotangent)
+    assert np.abs(expected).max() > 1
+    assert_close_to_largest(backpropagate(scene, shown, cotangent), expected)
+
+
 def test_objects_behind_the_camera_get_nothing():
     scene, result = analytic.random_buffers(6, uint8=True)
     behind = scene.T_world_object.at[0].set(scene.camera.T_world_camera @ jnp.eye(4).at[2, 3].set(-2.0))

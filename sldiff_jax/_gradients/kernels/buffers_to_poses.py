@@ -107,9 +107,9 @@ def outline_pull(shown: Shown, cotangent: wp.array4d(dtype=float), scene: int, r
 
 @wp.func
 def next_object(labels: wp.array(dtype=wp.int16), words: wp.array(dtype=wp.uint64), column: int):
-    """The first column from there on that shows an object, the width if there is none."""
+    """The first column from there on with a label above zero, the width if there is none."""
     width = labels.shape[0]
-    while column < width and int(labels[column]) == 0:
+    while column < width and int(labels[column]) <= 0:
         column += 1
         if column % 4 == 0:
             word = column // 4
@@ -153,8 +153,7 @@ def accumulate_kernel(
             M_x = T_clip_object[scene, k, 0]
             M_y = T_clip_object[scene, k, 1]
             M_w = T_clip_object[scene, k, 3]
-        own = int(label)
-        while own == label:
+        while column < width and int(labels[column]) == label:
             if of_scene:
                 # Columns up to the next that show this label alone, in this row and those beside it.
                 uniform = wp.where(is_uniform(shown, scene, row, column + 1, label), uniform + 1, 0)
@@ -174,9 +173,6 @@ def accumulate_kernel(
                     A_y += pull[1] * point
                     A_w -= (pull[0] * x + pull[1] * y) / w * point
             column += 1
-            own = int(-1)
-            if column < width:
-                own = int(labels[column])
         if of_scene:
             sums[scene, row, k, 0] = sums[scene, row, k, 0] + A_x
             sums[scene, row, k, 1] = sums[scene, row, k, 1] + A_y
