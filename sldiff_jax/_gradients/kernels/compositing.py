@@ -8,16 +8,56 @@ from .layers import (
     NOBODY,
     Layers,
     Value,
+    carried_on,
     inside,
     is_crossed,
     shares_of,
     step_of,
     value_at,
-    value_towards,
     weights_of,
 )
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False, "fast_math": False})
+
+
+@wp.func
+def difference(a: Value, b: Value):
+    result = Value()
+    result.color = a.color - b.color
+    result.cover = a.cover - b.cover
+    return result
+
+
+@wp.struct
+class Taken:
+    """What a pixel gains as it takes of a neighbour's value instead of its own.
+
+    step: per share. depth_rate: change of the step's depth with the share.
+    """
+
+    step: Value
+    depth_rate: float
+
+
+@wp.func
+def taken_towards(layers: Layers, scene: int, row: int, column: int, direction: int, share: float):
+    """See `Taken`. Depth is that of both surfaces in the middle of the part that is taken: exact for planes."""
+    step = step_of(direction)
+    own = value_at(layers, scene, row, column)
+    other = value_at(layers, scene, row + step[0], column + step[1])
+    taken = Taken()
+    taken.step = difference(other, own)
+    depth = float(0.0)
+    if other.cover[1] > 0.0:
+        plane = carried_on(layers, scene, row + step[0], column + step[1], direction ^ 1, 0.5 + 0.5 * share)
+        depth += plane.at[2]
+        taken.depth_rate += 0.5 * plane.rate
+    if own.cover[1] > 0.0:
+        plane = carried_on(layers, scene, row, column, direction, 0.5 - 0.5 * share)
+        depth -= plane.at[2]
+        taken.depth_rate += 0.5 * plane.rate
+    taken.step.cover = wp.vec2(depth, taken.step.cover[1])
+    return taken
 
 
 @wp.kernel
@@ -36,14 +76,15 @@ def composite_kernel(
         covered = own.cover
         kept = float(1.0)
         if is_crossed(layers, scene, row, column):
-            weights = weights_of(shares_of(layers, scene, row, column))
+            shares = shares_of(layers, scene, row, column)
+            weights = weights_of(shares)
             for direction in range(4):
                 weight = weights[direction]
                 if weight > 0.0:
                     step = step_of(direction)
-                    other = value_towards(layers, scene, row, column, direction)
-                    color += weight * (other.color - own.color)
-                    covered += weight * (other.cover - own.cover)
+                    taken = taken_towards(layers, scene, row, column, direction, shares[direction])
+                    color += weight * taken.step.color
+                    covered += weight * taken.step.cover
                     kept -= weight
                     k = layers.row[scene, row + step[0], column + step[1]]
                     if k != NOBODY and object_masks.shape[2] > 0:
@@ -97,25 +138,26 @@ def image_cotangent(cotangents: Cotangents, scene: int, row: int, column: int):
 
 @wp.func
 def lent(layers: Layers, scene: int, row: int, column: int, direction: int):
-    """How much of a sample's value a neighbour takes."""
+    """How much of a sample's value a neighbour takes, and the share that made it so: see `weights_of`."""
     step = step_of(direction)
-    weight = float(0.0)
+    result = wp.vec2(0.0, 0.0)
     if inside(layers, row + step[0], column + step[1]):
-        weight = weights_of(shares_of(layers, scene, row + step[0], column + step[1]))[direction ^ 1]
-    return weight
+        shares = shares_of(layers, scene, row + step[0], column + step[1])
+        result = wp.vec2(weights_of(shares)[direction ^ 1], shares[direction ^ 1])
+    return result
 
 
 @wp.func
 def sample_cotangent(layers: Layers, cotangents: Cotangents, scene: int, row: int, column: int):
-    """Derivative by a sample's value: `composite` transposed; but for the depth that is carried on to neighbours."""
+    """Derivative by a sample's value: `composite` transposed; but for the depth of what is taken."""
     value = image_cotangent(cotangents, scene, row, column)
     if is_crossed(layers, scene, row, column):
         weights = weights_of(shares_of(layers, scene, row, column))
         kept = 1.0 - weights[0] - weights[1] - weights[2] - weights[3]
         value.color = kept * value.color
-        value.cover = kept * value.cover
+        value.cover = wp.vec2(value.cover[0], kept * value.cover[1])
         for direction in range(4):
-            weight = lent(layers, scene, row, column, direction)
+            weight = lent(layers, scene, row, column, direction)[0]
             if weight > 0.0:
                 step = step_of(direction)
                 other = image_cotangent(cotangents, scene, row + step[0], column + step[1])
@@ -128,11 +170,3 @@ def sample_cotangent(layers: Layers, cotangents: Cotangents, scene: int, row: in
 def times(gradient: Value, value: Value):
     """The product of a derivative by a value with a change of the value."""
     return wp.dot(gradient.color, value.color) + wp.dot(gradient.cover, value.cover)
-
-
-@wp.func
-def difference(a: Value, b: Value):
-    result = Value()
-    result.color = a.color - b.color
-    result.cover = a.cover - b.cover
-    return result

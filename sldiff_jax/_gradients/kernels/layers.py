@@ -79,49 +79,38 @@ def center(index: int, size: int):
 
 @wp.struct
 class Plane:
-    """Depth around a point of the image. at: NDC x and y, and depth; slope: change of the depth per NDC."""
+    """Depth around a point of the image.
+
+    at: NDC x and y, and depth. slope: change of the depth per NDC. rate: per pixel of the way that led there.
+    """
 
     at: wp.vec3
     slope: wp.vec2
+    rate: float
 
 
 @wp.func
-def carried_on(layers: Layers, scene: int, row: int, column: int, direction: int):
-    """The surface that a pixel's neighbour shows, carried on to the pixel; where too steep, as the neighbour sees it.
+def carried_on(layers: Layers, scene: int, row: int, column: int, direction: int, distance: float):
+    """The surface that a sample shows, so many pixels towards a neighbour; where too steep, as the sample sees it.
 
-    So a pixel that takes of its neighbour's depth ends, when it is covered half, at the depth which it then has itself.
     The inverse of a plane's depth is linear in the image.
     """
     step = step_of(direction)
-    r = row + step[0]
-    c = column + step[1]
-    x = center(c, layers.row.shape[2])
-    y = center(r, layers.row.shape[1])
+    size = wp.vec2(float(layers.row.shape[2]), float(layers.row.shape[1]))
+    way = wp.vec2(2.0 * float(step[1]) / size[0], 2.0 * float(step[0]) / size[1])
     plane = Plane()
-    plane.slope = layers.slope[scene, r, c]
-    w = layers.depth[scene, r, c]
-    change = plane.slope[direction // 2] / w
-    if direction < 2:
-        change *= center(column, layers.row.shape[2]) - x
-    else:
-        change *= center(row, layers.row.shape[1]) - y
+    plane.at = wp.vec3(center(column, layers.row.shape[2]), center(row, layers.row.shape[1]), 0.0)
+    plane.slope = layers.slope[scene, row, column]
+    w = layers.depth[scene, row, column]
+    change = wp.dot(plane.slope, way) / w
     if wp.abs(change) < STEEPEST:
-        x = center(column, layers.row.shape[2])
-        y = center(row, layers.row.shape[1])
-        plane.slope = plane.slope / ((1.0 - change) * (1.0 - change))
-        w = w / (1.0 - change)
-    plane.at = wp.vec3(x, y, w)
+        shrunk = 1.0 - distance * change
+        plane.at += wp.vec3(distance * way[0], distance * way[1], 0.0)
+        plane.slope = plane.slope / (shrunk * shrunk)
+        plane.rate = wp.dot(plane.slope, way)
+        w = w / shrunk
+    plane.at[2] = w
     return plane
-
-
-@wp.func
-def value_towards(layers: Layers, scene: int, row: int, column: int, direction: int):
-    """What a pixel takes of its neighbour if an outline crosses their pair."""
-    step = step_of(direction)
-    value = value_at(layers, scene, row + step[0], column + step[1])
-    if value.cover[1] > 0.0:
-        value.cover = wp.vec2(carried_on(layers, scene, row, column, direction).at[2], 1.0)
-    return value
 
 
 @wp.func

@@ -3,9 +3,10 @@
 
 All contrast lies between adjacent samples, and something carries it when it moves:
 
-- *Inside* (both samples show one object): each carries its half of the contrast along with its own surface point.
+- *Inside* (both samples show one object): each carries its half of the contrast along with its own surface point. The
+  last sample before an outline carries its only contrast whole: its surface goes on to the outline.
 - An *outline* that is known to cross the pair: its reach moves with a point of the mesh's edge, and the weights with
-  which the two samples mix follow.
+  which the two samples mix follow. The contrast there is that of the nearer surface at its rim.
 - An *outline that is guessed* (two objects, and no crossing is known): the nearer one carries all of the contrast, by
   the point on its rim, where the line of sight grazes the surface. That lies behind the last visible sample: seen along
   a row, a smooth surface recedes from its rim like the square root of the distance d, ``depth(d) = depth(0) - k
@@ -21,7 +22,7 @@ import math
 
 import warp as wp
 
-from .compositing import Cotangents, difference, image_cotangent, lent, sample_cotangent, times
+from .compositing import Cotangents, difference, image_cotangent, lent, sample_cotangent, taken_towards, times
 from .entry_point import entry_point
 from .layers import (
     NOBODY,
@@ -36,7 +37,6 @@ from .layers import (
     shares_of,
     step_of,
     value_at,
-    value_towards,
     weights_of,
 )
 
@@ -82,10 +82,19 @@ def per_ndc(layers: Layers, direction: int):
 
 
 @wp.func
-def border_share(layers: Layers, row: int, column: int, direction: int):
-    """1, but 2 at the border of the image, where the contrast with the unseen neighbour is taken for that opposite."""
+def end_share(layers: Layers, scene: int, row: int, column: int, direction: int):
+    """1, but 2 where a surface ends on the other side: its contrast there is taken for that towards the neighbour.
+
+    It ends at the border of the image, and at a known outline before or behind something else. An object that hides
+    itself moves on both sides: the contrast between the centres counts all that lies between.
+    """
     step = step_of(direction)
-    return wp.where(inside(layers, row - step[0], column - step[1]), 1.0, 2.0)
+    r = row - step[0]
+    c = column - step[1]
+    ends = not inside(layers, r, c)
+    if not ends and layers.row[scene, r, c] != layers.row[scene, row, column]:
+        ends = crossing_towards(layers, scene, row, column, direction ^ 1)[1] != 0.0
+    return wp.where(ends, 2.0, 1.0)
 
 
 @wp.func
@@ -191,10 +200,38 @@ def value_step(layers: Layers, scene: int, row: int, column: int, step: wp.vec2i
 
 
 @wp.func
-def taken_step(layers: Layers, cotangents: Cotangents, scene: int, row: int, column: int, direction: int):
+def color_to_rim(layers: Layers, scene: int, row: int, column: int, direction: int):
+    """Change of an owner's colour from its centre to the outline towards a neighbour, by the contrast behind it."""
+    step = step_of(direction)
+    r = row - step[0]
+    c = column - step[1]
+    k = layers.row[scene, row, column]
+    change = wp.vec3(0.0, 0.0, 0.0)
+    is_surface = inside(layers, r, c) and layers.row[scene, r, c] == k
+    is_fold = layers.row[scene, row + step[0], column + step[1]] == k
+    if is_surface and not is_fold and crossing_towards(layers, scene, row, column, direction ^ 1)[1] == 0.0:
+        reach = crossing_towards(layers, scene, row, column, direction)[0]
+        change = reach * (layers.color[scene, row, column] - layers.color[scene, r, c])
+    return change
+
+
+@wp.func
+def taken_at_outline(layers: Layers, scene: int, row: int, column: int, direction: int, share: float):
+    """`taken_towards` as an outline's motion sees it: the colour of the nearer surface is that at its rim."""
+    taken = taken_towards(layers, scene, row, column, direction, share)
+    step = step_of(direction)
+    if crossing_towards(layers, scene, row, column, direction)[1] > 0.0:
+        taken.step.color -= color_to_rim(layers, scene, row, column, direction)
+    else:
+        taken.step.color += color_to_rim(layers, scene, row + step[0], column + step[1], direction ^ 1)
+    return taken
+
+
+@wp.func
+def by_weight(layers: Layers, cotangents: Cotangents, scene: int, row: int, column: int, direction: int, share: float):
     """The objective's derivative by the weight with which a pixel takes of a neighbour."""
-    contrast = difference(value_towards(layers, scene, row, column, direction), value_at(layers, scene, row, column))
-    derivative = times(image_cotangent(cotangents, scene, row, column), contrast)
+    taken = taken_at_outline(layers, scene, row, column, direction, share)
+    derivative = times(image_cotangent(cotangents, scene, row, column), taken.step)
     return derivative + mask_step(layers, cotangents, scene, row, column, row, column, step_of(direction))
 
 
@@ -203,13 +240,17 @@ def by_share(layers: Layers, cotangents: Cotangents, scene: int, row: int, colum
     """The objective's derivative by one of a pixel's shares: see `weights_of`."""
     shares = shares_of(layers, scene, row, column)
     total = shares[0] + shares[1] + shares[2] + shares[3]
-    derivative = taken_step(layers, cotangents, scene, row, column, direction)
+    derivative = by_weight(layers, cotangents, scene, row, column, direction, shares[direction])
     if total > 1.0:
         for other in range(4):
             if shares[other] > 0.0:
-                derivative -= shares[other] / total * taken_step(layers, cotangents, scene, row, column, other)
+                derivative -= (
+                    shares[other] / total * by_weight(layers, cotangents, scene, row, column, other, shares[other])
+                )
         derivative /= total
-    return derivative
+    rate = taken_towards(layers, scene, row, column, direction, shares[direction]).depth_rate
+    by_depth = image_cotangent(cotangents, scene, row, column).cover[0]
+    return derivative + weights_of(shares)[direction] * rate * by_depth
 
 
 @wp.func
@@ -224,6 +265,34 @@ def by_plane(plane: Plane, derivative: float):
     c = by_clip(-derivative * plane.slope[0], -derivative * plane.slope[1], plane.at[0], plane.at[1], plane.at[2])
     c[2] += derivative
     return c
+
+
+@wp.struct
+class Part:
+    """The plane of a surface in the middle of a part of a pixel, and the objective's derivative by its depth there."""
+
+    plane: Plane
+    by_depth: float
+
+
+@wp.func
+def part_at(layers: Layers, cotangents: Cotangents, scene: int, row: int, column: int, direction: int, lends: bool):
+    """The part of its neighbour that a sample's surface covers, or that of its own pixel which it leaves to others."""
+    shares = shares_of(layers, scene, row, column)
+    share = shares[direction]
+    weight = -weights_of(shares)[direction]
+    distance = 0.5 - 0.5 * share
+    receiver = wp.vec2i(row, column)
+    if lends:
+        loan = lent(layers, scene, row, column, direction)
+        weight = loan[0]
+        distance = 0.5 + 0.5 * loan[1]
+        receiver += step_of(direction)
+    part = Part()
+    if weight != 0.0:
+        part.plane = carried_on(layers, scene, row, column, direction, distance)
+        part.by_depth = weight * image_cotangent(cotangents, scene, receiver[0], receiver[1]).cover[0]
+    return part
 
 
 @wp.kernel
@@ -293,7 +362,7 @@ def pull_kernel(
                         if other == own:
                             if layers.slope.shape[1] > 0:
                                 contrast.cover = wp.vec2(0.0, 0.0)
-                            pull = times(gradient, contrast) * border_share(layers, row, column, direction)
+                            pull = times(gradient, contrast) * end_share(layers, scene, row, column, direction)
                             pull *= per_ndc(layers, direction)
                             s[direction // 2] += pull
                         elif owns_guessed(layers, scene, row, column, row + step[0], column + step[1]):
@@ -322,18 +391,16 @@ def pull_kernel(
             A_y += c[1] * point
             A_w += c[2] * point
             if crossed and cotangents.cover.shape[1] > 0:
-                for direction in range(4):
-                    weight = lent(layers, scene, row, column, direction)
-                    if weight > 0.0:
-                        step = step_of(direction)
-                        plane = carried_on(layers, scene, row + step[0], column + step[1], direction ^ 1)
-                        taker = image_cotangent(cotangents, scene, row + step[0], column + step[1])
-                        by_carried = by_plane(plane, weight * taker.cover[0])
-                        point = point_at(views, scene, k, plane.at[0], plane.at[1], plane.at[2])
-                        A_x += by_carried[0] * point
-                        A_y += by_carried[1] * point
-                        A_w += by_carried[2] * point
-                        c += by_carried
+                for i in range(8):
+                    part = part_at(layers, cotangents, scene, row, column, i // 2, i % 2 == 1)
+                    if part.by_depth != 0.0:
+                        by_part = by_plane(part.plane, part.by_depth)
+                        at = part.plane.at
+                        point = point_at(views, scene, k, at[0], at[1], at[2])
+                        A_x += by_part[0] * point
+                        A_y += by_part[1] * point
+                        A_w += by_part[2] * point
+                        c += by_part
             if by_point.shape[1] > 0:
                 by_point[scene, row, column] = c
     if k != NOBODY:
@@ -456,7 +523,7 @@ def push_samples_kernel(
                     if other == own:
                         if layers.slope.shape[1] > 0:
                             contrast.cover = wp.vec2(0.0, 0.0)
-                        share = border_share(layers, row, column, direction) * per_ndc(layers, direction)
+                        share = end_share(layers, scene, row, column, direction) * per_ndc(layers, direction)
                         if direction < 2:
                             color_x += share * contrast.color
                             cover_x += share * contrast.cover
@@ -542,17 +609,24 @@ def share_change(
 
 @wp.func
 def carried_change(
-    layers: Layers, views: Views, tangents: Tangents, scene: int, i: int, row: int, column: int, direction: int
+    layers: Layers,
+    views: Views,
+    tangents: Tangents,
+    scene: int,
+    i: int,
+    row: int,
+    column: int,
+    direction: int,
+    distance: float,
 ):
-    """Change of the depth that a pixel takes of its neighbour."""
+    """Change of `carried_on`'s depth."""
     change = float(0.0)
-    step = step_of(direction)
-    k = layers.row[scene, row + step[0], column + step[1]]
+    k = layers.row[scene, row, column]
     if k != NOBODY:
         motion = wp.vec3(0.0, 0.0, 0.0)
         if tangents.point.shape[2] > 0:
-            motion = tangents.point[scene, i, row + step[0], column + step[1]]
-        plane = carried_on(layers, scene, row, column, direction)
+            motion = tangents.point[scene, i, row, column]
+        plane = carried_on(layers, scene, row, column, direction, distance)
         point = point_at(views, scene, k, plane.at[0], plane.at[1], plane.at[2])
         c = clip_change(views, tangents, scene, i, k, point, motion)
         change = c[2] - wp.dot(plane.slope, ndc_change(c, plane.at[0], plane.at[1], plane.at[2]))
@@ -588,26 +662,31 @@ def push_images_kernel(
                     share_change(layers, views, tangents, scene, i, row, column, 2),
                     share_change(layers, views, tangents, scene, i, row, column, 3),
                 )
+                of_weights = changes
                 if total > 1.0:
                     more = changes[0] + changes[1] + changes[2] + changes[3]
-                    changes = (changes - more / total * shares) / total
+                    of_weights = (changes - more / total * shares) / total
                 color = samples[scene, i, row, column]
                 covered = sample_cover[scene, i, row, column]
                 for direction in range(4):
-                    if weights[direction] > 0.0 or changes[direction] != 0.0:
+                    if weights[direction] > 0.0 or of_weights[direction] != 0.0:
                         step = step_of(direction)
-                        contrast = difference(
-                            value_towards(layers, scene, row, column, direction), value_at(layers, scene, row, column)
-                        )
                         weight = weights[direction]
+                        share = shares[direction]
                         r = row + step[0]
                         c = column + step[1]
+                        taken = taken_at_outline(layers, scene, row, column, direction, share)
                         color += weight * (samples[scene, i, r, c] - samples[scene, i, row, column])
-                        color += changes[direction] * contrast.color
-                        carried = carried_change(layers, views, tangents, scene, i, row, column, direction)
-                        seen = wp.vec2(carried, sample_cover[scene, i, r, c][1])
-                        covered += weight * (seen - sample_cover[scene, i, row, column])
-                        covered += changes[direction] * contrast.cover
+                        color += of_weights[direction] * taken.step.color
+                        depth = taken.depth_rate * changes[direction]
+                        depth += carried_change(
+                            layers, views, tangents, scene, i, r, c, direction ^ 1, 0.5 + 0.5 * share
+                        )
+                        depth -= carried_change(
+                            layers, views, tangents, scene, i, row, column, direction, 0.5 - 0.5 * share
+                        )
+                        seen = sample_cover[scene, i, r, c][1] - sample_cover[scene, i, row, column][1]
+                        covered += weight * wp.vec2(depth, seen) + of_weights[direction] * taken.step.cover
                 image[scene, i, row, column] = color
                 cover[scene, i, row, column] = covered
         column += chunks

@@ -106,6 +106,51 @@ def test_depth_is_continuous_in_the_pose_of_a_steep_face():
     assert jumps.max() < 3 * np.median(jumps)
 
 
+def ramp(size):
+    """A square in the plane z = 0 whose colour grows evenly from its left to its right."""
+    corners = 0.5 * size * np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
+    colors = np.array([[0, 0.9, 0.2], [1, 0.1, 0.6], [1, 0.1, 0.6], [0, 0.9, 0.2]])
+    return Mesh(corners, [[0, 1, 2], [0, 2, 3]], colors=colors)
+
+
+@pytest.mark.parametrize(("moving", "bound"), [("before", 0.03), ("behind", 0.01)])
+@pytest.mark.parametrize("shift", [0.21, 0.4, 0.6, 0.78])
+def test_what_surfaces_show_moves_up_to_the_outline_between_them(moving, bound, shift):
+    """A square before a wide one, a ramp of colours the one that moves: the differences of finely sampled images."""
+    meshes = [ramp(0.08), square(2.0)] if moving == "before" else [square(0.3), ramp(2.0)]
+    T = np.tile(np.eye(4, dtype=np.float32), (2, 1, 1))
+    T[:, :3, 3] = [[0.01 * shift, 0.0, 0.6], [0.0, 0.0, 0.9]]
+    weight = jnp.asarray(smooth(3, HEIGHT, WIDTH, 3) + np.array([3.0, -2.0, 1.0]), jnp.float32)
+    k = ["before", "behind"].index(moving)
+
+    def value(x, scale):
+        poses = jnp.asarray(T).at[k, 0, 3].add(x)
+        scene = sl.Scene(poses, CAMERA.resized(scale * WIDTH, scale * HEIGHT))
+        colors = sl.render(scene, MeshRenderer(meshes)).rgb
+        return jnp.sum(weight * colors.reshape(HEIGHT, scale, WIDTH, scale, 3).mean(axis=(1, 3)))
+
+    gradient = jax.grad(value)(0.0, 1)
+    numeric = (float(value(0.001, 16)) - float(value(-0.001, 16))) / 0.002
+    assert gradient == pytest.approx(numeric, rel=bound)
+
+
+def test_depth_of_a_pixel_that_is_covered_in_part_is_the_mean_of_what_covers_it():
+    """A tilted square before another one: the mean depth of 16 x 16 samples, away from the corners."""
+    meshes = [square(0.2), square(2.0)]
+    T = np.stack([sl.se3_exp(jnp.array(twist)) for twist in ([0.0, 0.4, 0, 0, 0, 0], [0.3, -0.2, 0, 0, 0, 0])])
+    T[:, :3, 3] = [[0.0017, 0.0042, 0.6], [0.0, 0.0, 0.9]]
+
+    def depth(scale, **options):
+        scene = sl.Scene(T, CAMERA.resized(scale * WIDTH, scale * HEIGHT))
+        depth = sl.render(scene, MeshRenderer(meshes, **options)).depth
+        return np.asarray(depth, np.float64).reshape(HEIGHT, scale, WIDTH, scale).mean(axis=(1, 3))
+
+    antialiased, hard, truth = depth(1), depth(1, antialias=False), depth(16)
+    rows = np.arange(12, 24)  # left and right outlines, which run straight down
+    assert np.abs(hard - truth)[rows].max() > 0.05
+    assert np.abs(antialiased - truth)[rows].max() < 5e-4
+
+
 def test_without_antialias_the_image_is_that_of_the_buffers():
     scene, meshes = scene_of(0, 2), [demo_mesh(), box_mesh((0.09, 0.07, 0.05), seed=1)]
     hard = MeshRenderer(meshes, antialias=False)
