@@ -6,6 +6,7 @@ import functools
 import os
 import pathlib
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -15,6 +16,12 @@ from jaxtyping import install_import_hook
 # Before the first import of the packages: every signature is checked with beartype in every test. As for pyright, an
 # int is a float.
 install_import_hook(("sldiff_jax", "interop"), "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+# What one test process compiles the others find, which saves about a fifth of the time. Kept while the tests run.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _programs = tempfile.TemporaryDirectory(prefix="sldiff_jax_tests_", ignore_cleanup_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
