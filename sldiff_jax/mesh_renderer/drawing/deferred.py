@@ -6,6 +6,8 @@ colours, texture coordinates and lights. The visible triangles themselves are co
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -165,7 +167,7 @@ def _drawn_albedo_jvp(primals, tangents):
 def albedo(geometry: Geometry, surface: Surface, is_lit: bool) -> Float[Array, "height width 3"]:
     """Texture, which light decodes, times base and vertex colour; that of an arbitrary triangle if nothing is seen."""
     material = geometry.face_material[surface.face]
-    color = sample_texture(geometry, material, surface.blend(geometry.uv), texture_level(geometry, surface))
+    color = sample_texture(geometry, material, surface.blend(geometry.uv), texture_extent(geometry, surface))
     if is_lit:
         above = jnp.where(color > 0.04045, color, 1.0)
         color = jnp.where(color > 0.04045, ((above + 0.055) / 1.055) ** 2.4, color / 12.92)
@@ -203,25 +205,54 @@ def surface_color(
     return jnp.clip(jnp.where(visible, color, background), 0, 1)
 
 
-def texture_level(geometry: Geometry, surface: Surface) -> Float[Array, "height width"]:
-    """The level whose texels are as large as a pixel's extent in the texture: see the kernels. Constant."""
+class Extent(NamedTuple):
+    """What the pixels cover of their textures, see the kernels. Constant to differentiation.
+
+    Attributes:
+        level: (H, W) float32, from 0 on.
+        taps: (H, W) float32, how many.
+        step: (H, W, 2) float32, between two taps, in texture coordinates.
+    """
+
+    level: Array
+    taps: Array
+    step: Array
+
+
+def texture_extent(geometry: Geometry, surface: Surface) -> Extent:
+    """What the pixels cover of their textures."""
     uv, steps = jax.lax.stop_gradient((geometry.uv[surface.rows], surface.steps))
-    size = geometry.textures[geometry.face_material[surface.face]][..., 1:]
-    extent = (steps[..., None] * uv).sum(axis=-2) * size
-    extent_sq = (extent**2).sum(axis=-1).max(axis=0)
-    return 0.5 * jnp.log2(jnp.where(extent_sq > 1, extent_sq, 1))
+    size = geometry.textures[geometry.face_material[surface.face]][..., 1:].astype(jnp.float32)
+    along = (steps[..., None] * uv).sum(axis=-2) * size
+    ones = jnp.ones(size.shape[:-1])
+    if geometry.anisotropy <= 1:
+        return Extent(_log_extent((along**2).sum(axis=-1).max(axis=0)), ones, jnp.zeros_like(size))
+    xx, yy = jnp.moveaxis((along**2).sum(axis=0), -1, 0)
+    xy = (along[..., 0] * along[..., 1]).sum(axis=0)
+    half = 0.5 * (xx - yy)
+    longer = 0.5 * (xx + yy) + jnp.sqrt(half**2 + xy**2)
+    shorter = jnp.maximum(xx + yy - longer, 1.0)
+    taps = jnp.where(longer > shorter, jnp.minimum(jnp.sqrt(longer / shorter), geometry.anisotropy), 1.0)
+    axis = jnp.where(half > 0, jnp.stack([longer - yy, xy]), jnp.stack([xy, longer - xx]))
+    axis = axis / jnp.maximum(jnp.linalg.norm(axis, axis=0), 1e-30)
+    step = jnp.moveaxis(axis * jnp.sqrt(longer) / taps, 0, -1) / size
+    return Extent(_log_extent(longer / taps**2), taps, jnp.where(taps[..., None] > 1, step, 0.0))
+
+
+def _log_extent(squared: Float[Array, "height width"]) -> Float[Array, "height width"]:
+    return 0.5 * jnp.log2(jnp.where(squared > 1, squared, 1))
 
 
 def sample_texture(
     geometry: Geometry,
     material: Int[Array, "height width"],
     uv: Float[Array, "height width 2"],
-    level: Float[Array, "height width"],
+    extent: Extent,
 ) -> Float[Array, "height width 3"]:
-    """Trilinear, repeating texture lookup; v points up, row 0 of a texture is its top."""
+    """Trilinear, repeating texture lookup, the mean over the taps; v points up, row 0 of a texture is its top."""
     first, width, height = jnp.moveaxis(geometry.textures[material], -1, 0)
 
-    def bilinear(texels: Array, first: Array, width: Array, height: Array) -> Array:
+    def bilinear(texels: Array, uv: Array, first: Array, width: Array, height: Array) -> Array:
         x = (uv[..., 0] - jnp.floor(uv[..., 0])) * width - 0.5
         y = (1 - (uv[..., 1] - jnp.floor(uv[..., 1]))) * height - 0.5
         column, row = jnp.floor(x).astype(jnp.int32), jnp.floor(y).astype(jnp.int32)
@@ -237,19 +268,26 @@ def sample_texture(
 
     count = geometry.levels.shape[1]
     if not count:
-        return bilinear(geometry.texels, first, width, height)
+        return bilinear(geometry.texels, uv, first, width, height)
     texels = jnp.concatenate([geometry.texels, geometry.float_coarse if geometry.images else geometry.coarse])
     firsts = jnp.concatenate([geometry.textures[:, :1], len(geometry.texels) + geometry.levels], axis=1)
     last = 31 - jax.lax.clz(jnp.maximum(width, height))
-    level = jnp.minimum(level, last)
+    level = jnp.minimum(extent.level, last)
     fine = jnp.floor(level).astype(jnp.int32)
-
-    def at(level: Array) -> Array:
-        sides = (jnp.maximum(side >> level, 1) for side in (width, height))
-        return bilinear(texels, firsts[material, level], *sides)
-
     share = (level - fine)[..., None]
-    return at(fine) * (1 - share) + at(jnp.minimum(fine + 1, last)) * share
+
+    def at(uv: Array, level: Array) -> Array:
+        sides = (jnp.maximum(side >> level, 1) for side in (width, height))
+        return bilinear(texels, uv, firsts[material, level], *sides)
+
+    def trilinear(uv: Array) -> Array:
+        return at(uv, fine) * (1 - share) + at(uv, jnp.minimum(fine + 1, last)) * share
+
+    if geometry.anisotropy <= 1:
+        return trilinear(uv)
+    side = -(-(geometry.anisotropy - 1) // 2)
+    weights = [jnp.clip(0.5 * (extent.taps + 1) - abs(i), 0, 1) / extent.taps for i in range(-side, side + 1)]
+    return sum(weight[..., None] * trilinear(uv + i * extent.step) for i, weight in enumerate(weights, -side))
 
 
 def _phong(albedo: Array, n: Array, p_camera: Array, lights: Array) -> Array:

@@ -34,6 +34,7 @@ class Geometry(eqx.Module):
         edges: (E, 4) int32, vertex numbers within the mesh, see `Mesh.edges`.
         drawn_vertices, drawn_faces, drawn_edges: totals over all objects (static).
         images: of floating `texels` with mipmaps the images: first texel, width, height, first coarse texel (static).
+        anisotropy: taps of a texture per pixel, at most; 0 without mipmaps (static).
     """
 
     objects: Int[Array, "objects+1 6"]
@@ -53,8 +54,10 @@ class Geometry(eqx.Module):
     drawn_faces: int = eqx.field(static=True)
     drawn_edges: int = eqx.field(static=True)
     images: tuple[tuple[int, int, int, int], ...] = eqx.field(static=True)
+    anisotropy: int = eqx.field(static=True)
 
-    def __init__(self, meshes: Sequence[Mesh], *, mipmaps: bool = True):
+    def __init__(self, meshes: Sequence[Mesh], *, anisotropy: int = 1):
+        mipmaps = anisotropy > 0
         distinct = list({id(mesh): mesh for mesh in meshes}.values())
         row = {id(mesh): k for k, mesh in enumerate(distinct)}
         counts = [(mesh.vertices.shape[0], mesh.num_triangles, mesh.edges.shape[0]) for mesh in distinct]
@@ -101,6 +104,7 @@ class Geometry(eqx.Module):
         images = [_images(mesh, *firsts) for mesh, *firsts in zip(distinct, first_texel, first_coarse)]
         self.images = tuple(image for own in images for image in own) if mipmaps and floating else ()
         self.base_colors = _packed([mesh.materials.base_colors for mesh in distinct], (0, 3), jnp.float32)
+        self.anisotropy = anisotropy
 
     def check(self) -> None:
         """A ValueError if arrays were replaced by some of another size, for the kernels would read past their ends."""
@@ -114,6 +118,11 @@ class Geometry(eqx.Module):
                 f"The arrays of a mesh belong together, one row per vertex, got {sizes}. Change them with "
                 "Mesh.replace, which keeps their shapes, or make another Mesh."
             )
+
+    @property
+    def most_taps(self) -> Float[Array, "1"]:
+        """`anisotropy`, for the kernels."""
+        return to_jax(np.array([self.anisotropy]), jnp.float32)
 
     @property
     def byte_texels(self) -> UInt8[Array, "texels 4"]:

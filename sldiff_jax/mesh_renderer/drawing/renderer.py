@@ -65,7 +65,6 @@ class MeshRenderer(eqx.Module):
         lighting: `Lighting`, or None for flat shading.
         supersample: samples per pixel and axis (static).
         antialias: whether outlines cover pixels in part (static).
-        mipmaps: whether textures are filtered (static).
         all_buffers: whether to fill the optional buffers (static).
     """
 
@@ -75,7 +74,6 @@ class MeshRenderer(eqx.Module):
     lighting: Lighting | None
     supersample: int = eqx.field(static=True)
     antialias: bool = eqx.field(static=True)
-    mipmaps: bool = eqx.field(static=True)
     all_buffers: bool = eqx.field(static=True)
 
     def __init__(
@@ -93,6 +91,7 @@ class MeshRenderer(eqx.Module):
         supersample: int = 1,
         antialias: bool = True,
         texture_filter: Literal["bilinear", "mipmap"] = "bilinear",
+        anisotropy: int = 1,
         buffers: Literal["all", "core"] = "all",
     ):
         """Prepares the meshes.
@@ -116,6 +115,8 @@ class MeshRenderer(eqx.Module):
                 flicker as objects move. "mipmap" shows of a texture what a pixel covers, as the real stillleben does:
                 texels of a level whose size fits the pixel's extent, between two levels and four texels of each
                 (trilinear). Where a texture is an atlas of scraps, these mix with what lies between.
+            anisotropy: for "mipmap", at most so many points of the texture are taken along a pixel's longer extent,
+                which surfaces have that are seen at a grazing angle; 1 for one, which blurs across that extent too.
             buffers: "all", or "core" to fill only `rgb`, `coord_depth` and `instance_index`, which is all that
                 gradients and refinement need, and faster.
 
@@ -127,6 +128,10 @@ class MeshRenderer(eqx.Module):
             raise ValueError(f'shading must be "flat" or "phong", got {shading!r}.')
         if texture_filter not in ("mipmap", "bilinear"):
             raise ValueError(f'texture_filter must be "mipmap" or "bilinear", got {texture_filter!r}.')
+        if isinstance(anisotropy, bool) or not isinstance(anisotropy, int) or anisotropy < 1:
+            raise ValueError(f"anisotropy must be a positive integer, got {anisotropy!r}.")
+        if anisotropy > 1 and texture_filter == "bilinear":
+            raise ValueError(f'anisotropy={anisotropy} needs texture_filter="mipmap", got texture_filter="bilinear".')
         if buffers not in ("all", "core"):
             raise ValueError(f'buffers must be "all" or "core", got {buffers!r}.')
         if isinstance(supersample, bool) or not isinstance(supersample, int) or supersample < 1:
@@ -134,8 +139,7 @@ class MeshRenderer(eqx.Module):
         light = (ambient_light, light_directions, light_colors, exposure, shininess)
         if shading == "flat" and any(value is not None for value in light):
             raise ValueError('Light, exposure and shininess need shading="phong", got shading="flat".')
-        self.mipmaps = texture_filter == "mipmap"
-        self.geometry = Geometry(meshes, mipmaps=self.mipmaps)
+        self.geometry = Geometry(meshes, anisotropy=anisotropy if texture_filter == "mipmap" else 0)
         self.class_index = _class_labels(class_index, len(meshes))
         self.background = _background(background)
         self.lighting = None
@@ -222,7 +226,9 @@ class MeshRenderer(eqx.Module):
         meshes, count = _list_of_meshes(meshes), self.class_index.shape[0]
         if len(meshes) != count:
             raise ValueError(f"with_meshes takes {count} meshes, one per object, got {len(meshes)}.")
-        return eqx.tree_at(lambda renderer: renderer.geometry, self, Geometry(meshes, mipmaps=self.mipmaps))
+        return eqx.tree_at(
+            lambda renderer: renderer.geometry, self, Geometry(meshes, anisotropy=self.geometry.anisotropy)
+        )
 
     def _check(self, scene: Scene) -> None:
         count, camera = self.class_index.shape[0], scene.camera

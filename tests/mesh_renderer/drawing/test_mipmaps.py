@@ -15,6 +15,7 @@ CAMERA = sl.Camera.from_intrinsics(30.0, 36.0, 12.5, 8.5, width=WIDTH, height=HE
 CORNERS = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) * 0.1
 UV = np.array([[0, 0], [3.0, 0], [3.0, 2.0], [0, 2.0]])
 MIPMAP = {"texture_filter": "mipmap"}
+ANISOTROPIC = {"texture_filter": "mipmap", "anisotropy": 5}
 PHONG = {"shading": "phong", "ambient_light": [0.7, 0.8, 0.9]}
 
 
@@ -124,6 +125,35 @@ def test_samples_of_a_pixel_see_finer_levels():
     np.testing.assert_allclose(sl.render(scene, fine).rgb, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("turn", [(1.2, 0, 0), (0, -1.25, 0), (0.8, -0.8, 0.9)])
+def test_anisotropy_keeps_what_is_seen_at_a_grazing_angle_sharp(turn):
+    """Nearer to 16 x 16 samples per pixel than one point, which blurs along and across."""
+    texture = np.asarray(jax.image.resize(np.random.default_rng(0).random((24, 24, 3)), (96, 96, 3), "linear"))
+    scene, plain = scene_of(turn, 0.3), {"antialias": False, "background": [0.5, 0.5, 0.5]}
+
+    def color(**options):
+        return np.asarray(sl.render(scene, MeshRenderer([square(texture, uv=UV / 2)], **plain, **options)).rgb)
+
+    inside = np.asarray(sl.render(scene, MeshRenderer([square(texture)], antialias=False, supersample=16)).mask) == 1
+    assert inside.sum() > 40
+    truth = color(supersample=16)
+    errors = [np.sqrt(np.mean((color(**options) - truth)[inside] ** 2)) for options in (MIPMAP, ANISOTROPIC)]
+    assert errors[1] < 0.8 * errors[0]
+    np.testing.assert_allclose(color(**ANISOTROPIC | {"anisotropy": 1}), color(**MIPMAP))
+    many, more = (color(**ANISOTROPIC | {"anisotropy": n}) for n in (40, 80))  # no pixel is as slanted as that
+    np.testing.assert_array_equal(many, more)
+
+
+def test_anisotropic_colours_are_continuous():
+    """As a square turns away its pixels take ever more taps; none of their colours jumps."""
+    texture = np.random.default_rng(0).random((64, 64, 3))
+    renderer = MeshRenderer([square(texture)], antialias=False, **ANISOTROPIC)
+    image = jax.jit(lambda turn: sl.render(scene_of((0.4, turn, 0.2), 0.3), renderer).rgb)
+    colors = np.stack([image(0.9 + 0.001 * k) for k in range(150)])[:, 7:11, 10:14]
+    steps = np.abs(np.diff(colors, axis=0)).max(axis=(1, 2, 3))
+    assert np.ptp(colors, axis=0).max() > 0.02 and steps.max() < 0.1 * np.ptp(colors, axis=0).max()
+
+
 def test_buffers_and_images_are_the_same_colours():
     texture, scene = np.random.default_rng(0).random((40, 24, 3)), scene_of()
     renderer = MeshRenderer([square(texture)], antialias=False, **PHONG, **MIPMAP)
@@ -132,13 +162,13 @@ def test_buffers_and_images_are_the_same_colours():
 
 
 @pytest.mark.parametrize("options", [{}, PHONG, {"supersample": 2}], ids=["flat", "lit", "supersampled"])
-@pytest.mark.parametrize("texture_filter", ["mipmap", "bilinear"])
-def test_texels_have_their_direct_derivative(options, texture_filter):
+@pytest.mark.parametrize("filtered", [{}, MIPMAP, ANISOTROPIC], ids=["bilinear", "mipmap", "anisotropic"])
+def test_texels_have_their_direct_derivative(options, filtered):
     """Also of a texture whose size is no power of two, and of one of bytes beside one of floats."""
     rng = np.random.default_rng(0)
     floating = square(rng.uniform(0.3, 0.7, (21, 34, 3)))
     bytes_ = square(rng.integers(80, 180, (16, 8, 3), dtype=np.uint8))
-    renderer = MeshRenderer([floating, bytes_], texture_filter=texture_filter, **options)
+    renderer = MeshRenderer([floating, bytes_], **filtered, **options)
     scene = sl.Scene(
         jnp.concatenate([scene_of(depth=0.3).T_world_object, scene_of((0.1, 0.4, 0)).T_world_object]), CAMERA
     )
@@ -213,6 +243,11 @@ def test_levels_of_bytes_and_of_floats():
 def test_what_is_refused(unchecked_types):
     with pytest.raises(ValueError, match='texture_filter must be "mipmap" or "bilinear", got \'nearest\''):
         MeshRenderer([], texture_filter="nearest")  # pyright: ignore[reportArgumentType]
+    for anisotropy in (0, True, 2.0):
+        with pytest.raises(ValueError, match=f"anisotropy must be a positive integer, got {anisotropy}"):
+            MeshRenderer([], texture_filter="mipmap", anisotropy=anisotropy)
+    with pytest.raises(ValueError, match='anisotropy=4 needs texture_filter="mipmap"'):
+        MeshRenderer([], anisotropy=4)
     mesh = square(np.zeros((4, 4, 3), np.uint8))
     renderer = MeshRenderer([mesh], **MIPMAP)
     floats = eqx.tree_at(lambda r: r.geometry.texels, renderer, jnp.zeros((16, 4)))

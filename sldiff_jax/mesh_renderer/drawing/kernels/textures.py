@@ -4,6 +4,11 @@
 A pixel's step along x or y moves the point in the texture by so many texels: the longer of both steps says of which
 level one texel is as large (OpenGL 4.6, section 8.14), between two levels and four texels of each. Both steps follow
 from the triangle: texture coordinates are ``u = (e . u_i) / (e . 1)`` with edge functions e that are linear in NDC.
+
+With anisotropy a pixel shows the mean of several points, *taps*, along the longer axis of the ellipse into which the
+two steps take a circle. Their number is the ratio r of both axes, but not more than is allowed, and a texel of their
+level is as large as the distance between two. The weight of the i-th from the middle is ``(r + 1) / 2 - |i|``, but at
+most 1: they add up to r, and the colour is continuous as r changes.
 """
 
 import warp as wp
@@ -100,9 +105,29 @@ def sample_level(meshes: Meshes, material: int, level: int, t: wp.vec2):
     )
 
 
+@wp.struct
+class Extent:
+    """What a pixel covers of a texture. level: from 0 on. taps: how many. step: between two, in texture coordinates."""
+
+    level: float
+    taps: float
+    step: wp.vec2
+
+
 @wp.func
-def level_at(corners: Corners, hit: Hit, t: wp.vec2, t0: wp.vec2, t1: wp.vec2, t2: wp.vec2, width: int, height: int):
-    """The level whose texels are as large as a pixel's extent in the texture, from 0 on."""
+def log_extent(squared: float):
+    """The level whose texels are so large, from 0 on."""
+    level = float(0.0)
+    if squared > 1.0:  # not for NaN
+        level = 0.5 * wp.log2(squared)
+    return level
+
+
+@wp.func
+def extent_at(
+    corners: Corners, hit: Hit, t: wp.vec2, t0: wp.vec2, t1: wp.vec2, t2: wp.vec2, size: wp.vec2, most_taps: float
+):
+    """What a pixel covers of a texture of that size."""
     w0 = corners.c0[3]
     w1 = corners.c1[3]
     w2 = corners.c2[3]
@@ -115,17 +140,28 @@ def level_at(corners: Corners, hit: Hit, t: wp.vec2, t0: wp.vec2, t1: wp.vec2, t
     d0 = t0 - t
     d1 = t1 - t
     d2 = t2 - t
-    size = wp.vec2(float(width), float(height))
     # Changes of the edge functions along x and y, and so of t.
     along_x = wp.cw_mul((w2 * y1 - w1 * y2) * d0 + (w0 * y2 - w2 * y0) * d1 + (w1 * y0 - w0 * y1) * d2, size)
     along_y = wp.cw_mul((w1 * x2 - w2 * x1) * d0 + (w2 * x0 - w0 * x2) * d1 + (w0 * x1 - w1 * x0) * d2, size)
     along_x *= hit.spacing[0] / hit.area
     along_y *= hit.spacing[1] / hit.area
-    extent_sq = wp.max(wp.dot(along_x, along_x), wp.dot(along_y, along_y))
-    level = float(0.0)
-    if extent_sq > 1.0:  # not for NaN
-        level = 0.5 * wp.log2(extent_sq)
-    return level
+    extent = Extent()
+    extent.taps = 1.0
+    if most_taps <= 1.0:
+        extent.level = log_extent(wp.max(wp.dot(along_x, along_x), wp.dot(along_y, along_y)))
+    else:
+        xx = along_x[0] * along_x[0] + along_y[0] * along_y[0]
+        xy = along_x[0] * along_x[1] + along_y[0] * along_y[1]
+        yy = along_x[1] * along_x[1] + along_y[1] * along_y[1]
+        half = 0.5 * (xx - yy)
+        longer = 0.5 * (xx + yy) + wp.sqrt(half * half + xy * xy)
+        shorter = wp.max(xx + yy - longer, 1.0)  # finer than texels there is nothing to tell apart
+        if longer > shorter:  # not for NaN
+            extent.taps = wp.min(wp.sqrt(longer / shorter), most_taps)
+            axis = wp.normalize(wp.where(half > 0.0, wp.vec2(longer - yy, xy), wp.vec2(xy, longer - xx)))
+            extent.step = wp.cw_div(wp.sqrt(longer) / extent.taps * axis, size)
+        extent.level = log_extent(longer / (extent.taps * extent.taps))
+    return extent
 
 
 @wp.func
@@ -135,6 +171,17 @@ def last_level(width: int, height: int):
     while (size >> (level + 1)) > 0:
         level += 1
     return level
+
+
+@wp.func
+def sample_between(meshes: Meshes, material: int, level: float, t: wp.vec2):
+    """Trilinear."""
+    fine = int(level)
+    share = level - float(fine)
+    color = sample_level(meshes, material, fine, t)
+    if share > 0.0:
+        color = wp.lerp(color, sample_level(meshes, material, fine + 1, t), share)
+    return color
 
 
 @wp.func
@@ -152,11 +199,14 @@ def sample_texture(meshes: Meshes, corners: Corners, hit: Hit):
     t = hit.weights[0] * t0 + hit.weights[1] * t1 + hit.weights[2] * t2
     if meshes.levels.shape[1] == 0:
         return intensity(meshes, sample_level(meshes, material, 0, t))
-    last = last_level(width, height)
-    level = wp.min(level_at(corners, hit, t, t0, t1, t2, width, height), float(last))
-    fine = int(level)
-    share = level - float(fine)
-    color = sample_level(meshes, material, fine, t)
-    if share > 0.0:
-        color = wp.lerp(color, sample_level(meshes, material, fine + 1, t), share)
+    size = wp.vec2(float(width), float(height))
+    extent = extent_at(corners, hit, t, t0, t1, t2, size, meshes.most_taps[0])
+    level = wp.min(extent.level, float(last_level(width, height)))
+    if extent.taps <= 1.0:
+        return intensity(meshes, sample_between(meshes, material, level, t))
+    side = int(wp.ceil(0.5 * (extent.taps - 1.0)))
+    color = wp.vec3(0.0, 0.0, 0.0)
+    for i in range(-side, side + 1):
+        weight = wp.min(0.5 * (extent.taps + 1.0) - wp.abs(float(i)), 1.0) / extent.taps
+        color += weight * sample_between(meshes, material, level, t + float(i) * extent.step)
     return intensity(meshes, color)

@@ -47,6 +47,7 @@ class Meshes:
     byte_coarse: wp.array(dtype=wp.vec4ub)
     float_coarse: wp.array(dtype=wp.vec4)
     levels: wp.array2d(dtype=wp.int32)
+    most_taps: wp.array(dtype=float)
     base_colors: wp.array(dtype=wp.vec3)
     edges: wp.array(dtype=wp.vec4i)
 
