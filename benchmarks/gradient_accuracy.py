@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import record
+from measure import machine
 from rendering import bunny
 
 import sldiff_jax as sl
@@ -240,6 +241,7 @@ def measure(group, scenes: int, seed: int) -> dict[tuple[str, str, str, str], li
 
 
 NAMES = {"twist": "poses", "bend": "vertices", "light": "light"}
+ORDER = ("smooth", "sharp", "rgb", "depth", "mask", "1 sample", "2x2 samples", "from buffers", "stillleben's estimator")
 
 
 def table(pairs) -> str:
@@ -249,7 +251,7 @@ def table(pairs) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, title in NAMES.items():
-        for (kind, modality, by, estimator), values in pairs.items():
+        for (kind, modality, by, estimator), values in sorted(pairs.items(), key=_place):
             if by == name:
                 gradients, differences = (np.stack(side) for side in zip(*values))
                 norm = np.linalg.norm(differences, axis=1)
@@ -260,6 +262,11 @@ def table(pairs) -> str:
                     f"| {np.percentile(error, 90):.1%} | {np.median(cosine):.4f} |"
                 )
     return "\n".join(lines)
+
+
+def _place(item) -> list[int]:
+    kind, modality, _, estimator = item[0]
+    return [ORDER.index(word) for word in (kind, modality, estimator)]
 
 
 def main() -> None:
@@ -278,7 +285,10 @@ def main() -> None:
         centred = np.eye(4)
         centred[:3, 3] = -mesh.bounds.mean(axis=0)
         groups["bunnies"] = ("Two bunnies", partial(dense, mesh.transformed(centred)), -(-arguments.scenes // 4))
-    report = []
+    report = [
+        "# Accuracy of gradients\n",
+        f"What it measures and against what: the docstring of the script. {machine()}.\n",
+    ]
     for title, group, scenes in (groups[name] for name in arguments.groups if name in groups):
         began = time.perf_counter()
         pairs = measure(group, scenes, arguments.seed)
