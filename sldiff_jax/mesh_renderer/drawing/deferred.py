@@ -224,7 +224,7 @@ def texture_extent(geometry: Geometry, surface: Surface) -> Extent:
     uv, steps = jax.lax.stop_gradient((geometry.uv[surface.rows], surface.steps))
     size = geometry.textures[geometry.face_material[surface.face]][..., 1:].astype(jnp.float32)
     along = (steps[..., None] * uv).sum(axis=-2) * size
-    ones = jnp.ones(size.shape[:-1])
+    ones = jnp.ones(size.shape[:-1], size.dtype)
     if geometry.anisotropy <= 1:
         return Extent(_log_extent((along**2).sum(axis=-1).max(axis=0)), ones, jnp.zeros_like(size))
     xx, yy = jnp.moveaxis((along**2).sum(axis=0), -1, 0)
@@ -286,8 +286,11 @@ def sample_texture(
     if geometry.anisotropy <= 1:
         return trilinear(uv)
     side = -(-(geometry.anisotropy - 1) // 2)
-    weights = [jnp.clip(0.5 * (extent.taps + 1) - abs(i), 0, 1) / extent.taps for i in range(-side, side + 1)]
-    return sum(weight[..., None] * trilinear(uv + i * extent.step) for i, weight in enumerate(weights, -side))
+    color = jnp.zeros((*level.shape, 3), level.dtype)
+    for i in range(-side, side + 1):
+        weight = jnp.clip(0.5 * (extent.taps + 1) - abs(i), 0, 1) / extent.taps
+        color = color + weight[..., None] * trilinear(uv + i * extent.step)
+    return color
 
 
 def _phong(albedo: Array, n: Array, p_camera: Array, lights: Array) -> Array:
