@@ -60,7 +60,7 @@ def test_found_from_a_mask(names):
     found = sl.find_poses(
         observation, MESH, CAMERA, rotations=FEW, resolution=64, callback=lambda *told: rounds.append(told)
     )
-    assert error(found, T) < 0.02
+    assert error(found, T) < (0.02 if "depth" in names else 0.03)  # one image hardly tells how far away
     assert found.status.trusted
     assert found.score > 0.8
     assert found.covariance.shape == (1, 6, 6)

@@ -11,6 +11,7 @@ import pytest
 import sldiff_jax as sl
 from sldiff_jax.mesh_renderer import Mesh, MeshRenderer, box_mesh, sphere_mesh
 from sldiff_jax.mesh_renderer.drawing.deferred import (
+    Extent,
     albedo,
     find_surface,
     mean_of_samples,
@@ -155,11 +156,12 @@ def test_texture_lookup_repeats_and_v_points_up():
     mesh = Mesh(np.eye(3), [[0, 1, 2]], uv=np.zeros((3, 2)), texture=texture)
     geometry = MeshRenderer([mesh]).geometry
     corners = jnp.array([[0.25, 0.75], [0.75, 0.75], [0.25, 0.25], [0.75, 0.25]])
+
+    def point(count: int) -> Extent:
+        return Extent(level=jnp.zeros((1, count)), taps=jnp.ones((1, count)), step=jnp.zeros((1, count, 2)))
+
     for turns in (0.0, 3.0, -2.0):
-        level = jnp.zeros((1, 4))
-        colors = sample_texture(geometry, jnp.zeros((1, 4), jnp.int32), corners[None] + turns, level)
+        colors = sample_texture(geometry, jnp.zeros((1, 4), jnp.int32), corners[None] + turns, point(4))
         np.testing.assert_allclose(colors[0], [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]], atol=1e-5)
-    middle = sample_texture(
-        geometry, jnp.zeros((1, 2), jnp.int32), jnp.array([[[0.5, 0.75], [0.0, 0.75]]]), jnp.zeros((1, 2))
-    )
+    middle = sample_texture(geometry, jnp.zeros((1, 2), jnp.int32), jnp.array([[[0.5, 0.75], [0.0, 0.75]]]), point(2))
     np.testing.assert_allclose(middle[0], [[0.5, 0.5, 0]] * 2, atol=1e-5)  # the second one across the border
