@@ -40,7 +40,7 @@ def test_disturbed_views_hide_part_of_the_object_and_light_it_otherwise(can: sl.
     np.testing.assert_array_equal(view.scene.T_world_object, clear.scene.T_world_object)
     assert 0.4 < view.visible < 0.97
     assert clear.visible == 1
-    hidden = (np.asarray(clear.observation.mask) > 0) & (np.asarray(view.observation.mask) == 0)
+    hidden = (np.asarray(clear.observation.mask) > 0.5) & (np.asarray(view.observation.mask) == 0)
     depths = np.asarray(view.observation.depth)[hidden], np.asarray(clear.observation.depth)[hidden]
     assert np.mean(depths[0] < depths[1] - 0.005) > 0.95  # by something nearer
     both = np.asarray(view.observation.mask) > 0
