@@ -22,7 +22,7 @@ import math
 
 import warp as wp
 
-from .compositing import Cotangents, difference, image_cotangent, lent, sample_cotangent, taken_towards, times
+from .compositing import Cotangents, Taken, difference, image_cotangent, lent, sample_cotangent, taken_towards, times
 from .entry_point import entry_point
 from .layers import (
     NOBODY,
@@ -228,9 +228,8 @@ def taken_at_outline(layers: Layers, scene: int, row: int, column: int, directio
 
 
 @wp.func
-def by_weight(layers: Layers, cotangents: Cotangents, scene: int, row: int, column: int, direction: int, share: float):
+def by_weight(layers: Layers, cotangents: Cotangents, scene: int, row: int, column: int, direction: int, taken: Taken):
     """The objective's derivative by the weight with which a pixel takes of a neighbour."""
-    taken = taken_at_outline(layers, scene, row, column, direction, share)
     derivative = times(image_cotangent(cotangents, scene, row, column), taken.step)
     return derivative + mask_step(layers, cotangents, scene, row, column, row, column, step_of(direction))
 
@@ -240,17 +239,17 @@ def by_share(layers: Layers, cotangents: Cotangents, scene: int, row: int, colum
     """The objective's derivative by one of a pixel's shares: see `weights_of`."""
     shares = shares_of(layers, scene, row, column)
     total = shares[0] + shares[1] + shares[2] + shares[3]
-    derivative = by_weight(layers, cotangents, scene, row, column, direction, shares[direction])
+    taken = taken_at_outline(layers, scene, row, column, direction, shares[direction])
+    derivative = by_weight(layers, cotangents, scene, row, column, direction, taken)
     if total > 1.0:
         for other in range(4):
             if shares[other] > 0.0:
-                derivative -= (
-                    shares[other] / total * by_weight(layers, cotangents, scene, row, column, other, shares[other])
-                )
+                of_other = taken_at_outline(layers, scene, row, column, other, shares[other])
+                by_other = by_weight(layers, cotangents, scene, row, column, other, of_other)
+                derivative -= shares[other] / total * by_other
         derivative /= total
-    rate = taken_towards(layers, scene, row, column, direction, shares[direction]).depth_rate
     by_depth = image_cotangent(cotangents, scene, row, column).cover[0]
-    return derivative + weights_of(shares)[direction] * rate * by_depth
+    return derivative + weights_of(shares)[direction] * taken.depth_rate * by_depth
 
 
 @wp.func
