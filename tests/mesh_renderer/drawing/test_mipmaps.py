@@ -108,11 +108,11 @@ def test_what_is_far_has_the_mean_of_the_texture():
 def test_close_up_nothing_changes():
     texture = np.random.default_rng(0).random((4, 4, 3))
     uv, scene = UV / 6, scene_of(depth=0.15)
-    images = [
-        sl.render(scene, MeshRenderer([square(texture, uv=uv)], texture_filter=kind)).rgb
-        for kind in ("mipmap", "bilinear")
-    ]
-    np.testing.assert_array_equal(*images)
+    plain, *filtered = (
+        sl.render(scene, MeshRenderer([square(texture, uv=uv)], **options)).rgb for options in ({}, MIPMAP, ANISOTROPIC)
+    )
+    for image in filtered:
+        np.testing.assert_array_equal(image, plain)
 
 
 def test_samples_of_a_pixel_see_finer_levels():
@@ -139,7 +139,6 @@ def test_anisotropy_keeps_what_is_seen_at_a_grazing_angle_sharp(turn):
     truth = color(supersample=16)
     errors = [np.sqrt(np.mean((color(**options) - truth)[inside] ** 2)) for options in (MIPMAP, ANISOTROPIC)]
     assert errors[1] < 0.8 * errors[0]
-    np.testing.assert_allclose(color(**ANISOTROPIC | {"anisotropy": 1}), color(**MIPMAP))
     many, more = (color(**ANISOTROPIC | {"anisotropy": n}) for n in (40, 80))  # no pixel is as slanted as that
     np.testing.assert_array_equal(many, more)
 
